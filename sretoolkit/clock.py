@@ -1,0 +1,93 @@
+"""Time: a clock one can replace, and waiting for a condition.
+
+Everything that waits or stamps a time takes a `Clock`, so a test can use `FakeClock` instead of sleeping.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+from sretoolkit.errors import ConfigError
+
+T = TypeVar("T")
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+class Clock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        """The wall clock, in UTC. It may jump."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Seconds that never go backwards, since an arbitrary moment."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait that many seconds."""
+        time.sleep(seconds)
+
+
+class FakeClock(Clock):
+    """A clock that moves only when told to, or by sleeping. Public, for tests of runbooks."""
+
+    def __init__(self, start: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
+        self._now = start
+        self._monotonic = 0.0
+
+    def now(self) -> datetime:
+        """The time it was set to."""
+        return self._now
+
+    def monotonic(self) -> float:
+        """Seconds slept or advanced so far."""
+        return self._monotonic
+
+    def sleep(self, seconds: float) -> None:
+        """Advance by that many seconds at once."""
+        self._now += timedelta(seconds=seconds)
+        self._monotonic += seconds
+
+    def jump(self, by: timedelta) -> None:
+        """Move the wall clock alone, as a clock correction does."""
+        self._now += by
+
+
+def poll(
+    condition: Callable[[], T], *, timeout: float, interval: float = 0.05, clock: Clock | None = None
+) -> T | None:
+    """Call ``condition`` until it returns something true, at most ``timeout`` seconds; returns that, or None."""
+    clock = clock or Clock()
+    deadline = clock.monotonic() + timeout
+    while True:
+        if found := condition():
+            return found
+        if clock.monotonic() >= deadline:
+            return None
+        clock.sleep(interval)
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read "90s", "5m", "1h30m" or "250ms"; raises `ConfigError` on anything else."""
+    parts = _DURATION.findall(text.strip())
+    if not parts or "".join(number + unit for number, unit in parts) != text.strip():
+        raise ConfigError(f"{text!r} is not a duration", hint='write it as "90s", "5m" or "1h30m"')
+    return timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in parts))
+
+
+def format_duration(duration: timedelta) -> str:
+    """The text that `parse_duration` reads back, to the millisecond: "1h30m", "250ms"."""
+    rest = round(duration.total_seconds() * 1000)
+    parts = []
+    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)):
+        count, rest = divmod(rest, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"
