@@ -1,0 +1,159 @@
+"""What reading returns: findings, tables and charts under one title, drawn so that every record can show them.
+
+The HTML is made of what survives an untrusted notebook and an offline export: tables with inline styles, ``<details>``
+and ``<img>`` (see `sretoolkit.chart`). All text from outside is escaped, control characters included.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Protocol, get_args
+
+Severity = Literal["critical", "high", "medium", "low", "info"]
+Proof = Literal["certain", "inferred", "observed"]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+
+_COLOUR = {"critical": "#b00020", "high": "#c75000", "medium": "#8a6d00", "low": "#2f6f9f", "info": "#5f6b76"}
+_CELL = "padding:4px 10px;text-align:left;vertical-align:top;border-bottom:1px solid #8884"
+
+
+class Drawable(Protocol):
+    """Anything that draws itself in a record, such as `sretoolkit.chart.Chart`."""
+
+    def _repr_html_(self) -> str: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was seen: how bad, about what, by which evidence, how sure, and what to do."""
+
+    severity: Severity
+    subject: str
+    summary: str
+    evidence: str = ""
+    proof: Proof = "observed"
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under column names; cells are anything, shown as text."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+
+    def _repr_html_(self) -> str:
+        head = "".join(f'<th style="{_CELL};border-bottom-width:2px">{escape(name)}</th>' for name in self.columns)
+        body = "".join(
+            "<tr>" + "".join(f'<td style="{_CELL}">{escape(cell)}</td>' for cell in row) + "</tr>" for row in self.rows
+        )
+        caption = f'<p style="margin:12px 0 4px"><b>{escape(self.title)}</b></p>' if self.title else ""
+        if not self.rows:
+            return f"{caption}<p>nothing to show</p>"
+        return f'{caption}<table style="border-collapse:collapse"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+    def __str__(self) -> str:
+        lines = [[plain(name) for name in self.columns], *[[plain(cell) for cell in row] for row in self.rows]]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
+        text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+        return "\n".join([plain(self.title), *text] if self.title else text)
+
+
+@dataclass(frozen=True)
+class Report:
+    """The answer of something that reads: worst finding first, then tables and charts."""
+
+    title: str
+    findings: Sequence[Finding] = ()
+    tables: Sequence[Table] = ()
+    charts: Sequence[Drawable] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def worst(self) -> Severity | None:
+        """The worst severity among the findings; None when there are none."""
+        found = {finding.severity for finding in self.findings}
+        return next((severity for severity in SEVERITIES if severity in found), None)
+
+    @property
+    def ok(self) -> bool:
+        """No finding of severity medium or worse."""
+        return self.worst in (None, "low", "info")
+
+    @property
+    def sorted(self) -> list[Finding]:
+        """The findings, worst first."""
+        return sorted(self.findings, key=lambda finding: SEVERITIES.index(finding.severity))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON (charts by their title only)."""
+        return {
+            "title": self.title,
+            "ok": self.ok,
+            "worst": self.worst,
+            "facts": dict(self.facts),
+            "findings": [asdict(finding) for finding in self.sorted],
+            "tables": [
+                {"title": table.title, "columns": list(table.columns), "rows": [list(row) for row in table.rows]}
+                for table in self.tables
+            ],
+            "charts": [getattr(chart, "title", "") for chart in self.charts],
+        }
+
+    def _repr_html_(self) -> str:
+        parts = [f'<h3 style="margin:8px 0">{badge(self.worst)} {escape(self.title)}</h3>']
+        if self.facts:
+            pairs = " · ".join(f"{escape(key)} <b>{escape(value)}</b>" for key, value in self.facts.items())
+            parts.append(f'<p style="margin:4px 0">{pairs}</p>')
+        parts += [_finding_html(finding) for finding in self.sorted]
+        parts += [part._repr_html_() for part in (*self.charts, *self.tables)]
+        return "".join(parts)
+
+    def __str__(self) -> str:
+        lines = [plain(self.title), "  ".join(f"{plain(key)}: {plain(value)}" for key, value in self.facts.items())]
+        for finding in self.sorted:
+            lines.append(f"{finding.severity.upper():8} {plain(finding.subject)}: {plain(finding.summary)}")
+            lines += [f"         {label}: {plain(text)}" for label, text in _details(finding)]
+        lines += [f"\n{part}" for part in (*self.charts, *self.tables)]
+        return "\n".join(line for line in lines if line)
+
+    __repr__ = __str__
+
+
+def escape(value: Any) -> str:
+    """Text for HTML, from anything: markup escaped, control characters made visible."""
+    return html.escape(plain(value))
+
+
+def plain(value: Any) -> str:
+    """One line of text for a terminal, from anything: no escape sequence or newline of a hostile name gets through."""
+    text = "" if value is None else str(value)
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def badge(severity: Severity | None) -> str:
+    """A coloured word for a severity; "ok" for none."""
+    colour, word = (_COLOUR[severity], severity) if severity else ("#1b7f3b", "ok")
+    return (
+        f'<span style="background:{colour};color:#fff;border-radius:3px;padding:1px 7px;'
+        f'font-size:85%;font-weight:600">{word}</span>'
+    )
+
+
+def _details(finding: Finding) -> list[tuple[str, str]]:
+    details = [("evidence", finding.evidence), ("remedy", finding.remedy), ("proof", finding.proof)]
+    return [(label, text) for label, text in details if text]
+
+
+def _finding_html(finding: Finding) -> str:
+    details = " ".join(
+        f'<div style="margin-left:1em"><span style="opacity:.7">{label}:</span> {escape(text)}</div>'
+        for label, text in _details(finding)
+    )
+    return (
+        f'<div style="border-left:4px solid {_COLOUR[finding.severity]};padding:4px 12px;margin:8px 0">'
+        f"{badge(finding.severity)} <b>{escape(finding.subject)}</b>: {escape(finding.summary)}{details}</div>"
+    )
