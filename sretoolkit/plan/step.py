@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib
-import json
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, Union, get_args, get_orig
 
 from sretoolkit.clock import format_duration, parse_duration
 from sretoolkit.errors import PlanError
+from sretoolkit.journal import digest
 from sretoolkit.secrets import Secret
 
 if TYPE_CHECKING:
@@ -127,16 +126,6 @@ class Step(Data):
     def key(self, plan_hash: str, index: int) -> str:
         """The idempotency key: the same change at the same place of the same plan."""
         return digest({"plan": plan_hash, "index": index, "step": self.hashed()})[:24]
-
-
-def canonical(value: Any) -> str:
-    """Canonical JSON: sorted keys, no spaces, no NaN, text kept as it is."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
-def digest(value: Any) -> str:
-    """SHA-256 of the canonical JSON, in hexadecimal."""
-    return hashlib.sha256(canonical(value).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _encode(value: Any) -> Any:

@@ -1,0 +1,118 @@
+"""The journal of one run: append, read, sign."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sretoolkit.actor import Actor, Process, boot_id
+from sretoolkit.clock import Clock
+from sretoolkit.errors import JournalError, StoreUnavailable
+from sretoolkit.journal.entry import FORMAT, Entry, seal
+from sretoolkit.secrets import redaction
+from sretoolkit.store import Store
+from sretoolkit.store.store import Transaction
+
+SIGN_EVERY = 50
+
+
+class Journal:
+    """Appends to one run's chain, from any process that may write to the store.
+
+    An append reads the head, chains to it and commits in one transaction, so several processes can write to one run.
+    """
+
+    def __init__(self, store: Store, run: str, *, actor: Actor, clock: Clock | None = None) -> None:
+        self.store = store
+        self.run = run
+        self.actor = actor
+        self.clock = clock or Clock()
+        self._process = Process.current()
+        self._opened: tuple[str, float] | None = None
+
+    def append(self, kind: str, payload: Mapping[str, Any] | None = None, *, target: str = "") -> Entry:
+        """Write one entry; it is on disk when this returns.
+
+        Raises `StoreUnavailable` when the store cannot take it; when the disk is full, the room that was reserved for
+        the run's closing entries is used up first.
+        """
+        try:
+            return self._append(kind, payload or {}, target)
+        except StoreUnavailable as error:
+            if error.full and self.store.release_reserve(self.run):
+                return self._append(kind, payload or {}, target)
+            raise
+
+    def entries(self, *, after: int = 0, kind: str | None = None) -> list[Entry]:
+        """The entries in order, those after a sequence number, of one kind or of all."""
+        only = "" if kind is None else " AND kind = :kind"
+        rows = self.store.read(
+            f"SELECT run, seq, kind, body, hash FROM entries WHERE run = :run AND seq > :after{only} ORDER BY seq",
+            **{"run": self.run, "after": after} | ({} if kind is None else {"kind": kind}),
+        )
+        return [Entry(**row) for row in rows]
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries())
+
+    def head(self) -> Entry:
+        """The newest entry; raises `JournalError` for a run that has none."""
+        rows = self.store.read(
+            "SELECT run, seq, kind, body, hash FROM entries WHERE run = :run ORDER BY seq DESC LIMIT 1", run=self.run
+        )
+        if not rows:
+            raise JournalError(f"there is no run {self.run} in this store", run=self.run, hint="`sretoolkit runs` lists them")
+        return Entry(**rows[0])
+
+    def unsigned(self) -> int:
+        """How many entries came after the newest signature."""
+        rows = self.store.read("SELECT max(seq) AS seq FROM signatures WHERE run = :run", run=self.run)
+        return self.head().seq - int(rows[0]["seq"] or 0)
+
+    def write(self, transaction: Transaction, seq: int, previous: str, kind: str, payload: Any, target: str = "") -> Entry:
+        """Insert one entry inside a transaction that holds the run's lock."""
+        body, hashed = seal(
+            {
+                "format": FORMAT,
+                "run": self.run,
+                "seq": seq,
+                "time": self.clock.now().isoformat(timespec="microseconds"),
+                "elapsed": self._elapsed(),
+                "actor": self.actor.to_dict(),
+                "host": self._process.host,
+                "pid": os.getpid(),
+                "kind": kind,
+                "target": target,
+                "payload": redaction.data(payload),
+                "previous": previous,
+            }
+        )
+        transaction.execute(
+            "INSERT INTO entries (run, seq, kind, body, hash) VALUES (:run, :seq, :kind, :body, :hash)",
+            run=self.run, seq=seq, kind=kind, body=body, hash=hashed,
+        )  # fmt: skip
+        return Entry(self.run, seq, kind, body, hashed)
+
+    def _append(self, kind: str, payload: Mapping[str, Any], target: str) -> Entry:
+        with self.store.transaction() as transaction:
+            transaction.lock(f"journal:{self.run}")
+            rows = transaction.execute(
+                "SELECT seq, hash FROM entries WHERE run = :run ORDER BY seq DESC LIMIT 1", run=self.run
+            )
+            if not rows:
+                raise JournalError(f"there is no run {self.run} in this store", run=self.run)
+            return self.write(transaction, rows[0]["seq"] + 1, rows[0]["hash"], kind, payload, target)
+
+    def _elapsed(self) -> float | None:
+        """Seconds since the run was opened by the machine's monotonic clock; None on another machine or boot."""
+        if self._opened is None:
+            rows = self.store.read("SELECT body, hash, kind FROM entries WHERE run = :run AND seq = 1", run=self.run)
+            if not rows:
+                self._opened = (boot_id(), time.monotonic())
+            else:
+                opened = Entry(self.run, 1, **rows[0]).payload
+                self._opened = (opened["boot"], opened["monotonic"])
+        boot, since = self._opened
+        return round(time.monotonic() - since, 6) if boot == boot_id() else None

@@ -1,0 +1,257 @@
+"""Runs: opened as the first entry of a chain, closed as the last; a row in the store shows them at a glance."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sretoolkit.actor import Actor, Process, boot_id
+from sretoolkit.clock import Clock
+from sretoolkit.errors import JournalError
+from sretoolkit.journal.anchor import remember
+from sretoolkit.journal.entry import ZERO
+from sretoolkit.journal.journal import Journal
+from sretoolkit.journal.keys import Keys
+from sretoolkit.secrets import redaction
+from sretoolkit.store import Store
+
+OPEN = ("running", "awaiting_approval")
+LOST_AFTER = 30.0
+COLUMNS = (
+    "id, runbook, runbook_hash, parameters, actor, origin, process, mode, state, ticket, plan_hash, undoes, progress, "
+    "error, exit_code, notebook, html, started, ended, heartbeat"
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as its row shows it. ``state`` is ``lost`` when it should be running and nobody runs it."""
+
+    id: str
+    runbook: str
+    runbook_hash: str | None
+    parameters: dict[str, Any]
+    actor: dict[str, Any]
+    origin: str
+    process: Process
+    mode: str
+    state: str
+    ticket: str
+    plan_hash: str | None
+    undoes: str | None
+    progress: dict[str, Any]
+    error: str
+    exit_code: int | None
+    notebook: str | None
+    html: str | None
+    started: float
+    ended: float | None
+    heartbeat: float
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended, well or badly."""
+        return self.state not in (*OPEN, "lost")
+
+    @property
+    def who(self) -> str:
+        """The actor, readable."""
+        return str(Actor(**self.actor))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; times are ISO 8601 in UTC."""
+        whole = {**self.__dict__, "process": self.process.to_dict()}
+        for name in ("started", "ended", "heartbeat"):
+            whole[name] = moment(whole[name]) if whole[name] is not None else None
+        return whole
+
+
+def moment(seconds: float) -> str:
+    """Seconds since the epoch as ISO 8601, UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+def open_run(
+    store: Store,
+    keys: Keys,
+    *,
+    runbook: str,
+    actor: Actor,
+    mode: str,
+    runbook_hash: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    origin: str = "library",
+    ticket: str = "",
+    undoes: str | None = None,
+    clock: Clock | None = None,
+) -> Journal:
+    """Open a run: reserve room for its end, chain its first entry to the store's previous run, return its journal."""
+    clock = clock or Clock()
+    run = f"{clock.now():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+    store.reserve(run)
+    journal = Journal(store, run, actor=actor, clock=clock)
+    given = redaction.data(dict(parameters or {}))
+    with store.transaction() as transaction:
+        transaction.lock("chain")
+        rows = transaction.execute("SELECT number, run, hash FROM chain ORDER BY number DESC LIMIT 1")
+        number, previous = (rows[0]["number"] + 1, rows[0]) if rows else (1, {"run": "", "hash": ZERO})
+        closed = transaction.execute(
+            "SELECT r.id AS run, max(e.seq) AS seq FROM runs r JOIN entries e ON e.run = r.id "
+            "WHERE r.bound = 0 AND r.ended IS NOT NULL GROUP BY r.id ORDER BY r.id"
+        )
+        heads = [
+            transaction.execute("SELECT run, seq, hash FROM entries WHERE run = :run AND seq = :seq", **row)[0]
+            for row in closed
+        ]
+        payload = {
+            "runbook": runbook,
+            "runbook_hash": runbook_hash,
+            "parameters": given,
+            "mode": mode,
+            "origin": origin,
+            "ticket": ticket,
+            "undoes": undoes,
+            "boot": boot_id(),
+            "monotonic": time.monotonic(),
+            "number": number,
+            "after": previous["run"],
+            "closed": heads,
+        }
+        first = journal.write(transaction, 1, previous["hash"], "run-opened", payload)
+        transaction.execute(
+            "INSERT INTO chain (number, run, hash) VALUES (:number, :run, :hash)", number=number, run=run, hash=first.hash
+        )
+        for head in heads:
+            transaction.execute("UPDATE runs SET bound = 1 WHERE id = :run", run=head["run"])
+        transaction.execute(
+            f"INSERT INTO runs ({COLUMNS}, bound) VALUES (:id, :runbook, :runbook_hash, :parameters, :actor, :origin, "
+            ":process, :mode, 'running', :ticket, NULL, :undoes, '{}', '', NULL, NULL, NULL, {now}, NULL, {now}, 0)",
+            id=run, runbook=runbook, runbook_hash=runbook_hash, parameters=json.dumps(given), origin=origin,
+            actor=json.dumps(actor.to_dict()), process=json.dumps(Process.current().to_dict()), mode=mode,
+            ticket=ticket, undoes=undoes,
+        )  # fmt: skip
+    remember(keys, store, number, first.hash)
+    return journal
+
+
+def reopen_run(journal: Journal, *, why: str) -> None:
+    """Go on with a run that waited, was held or was lost; this process is its runner from now on."""
+    journal.append("run-reopened", {"why": why, "boot": boot_id()})
+    journal.store.write(
+        "UPDATE runs SET state = 'running', ended = NULL, exit_code = NULL, bound = 0, process = :process, heartbeat = {now} "
+        "WHERE id = :run",
+        run=journal.run, process=json.dumps(Process.current().to_dict()),
+    )  # fmt: skip
+
+
+def close_run(
+    journal: Journal, keys: Keys, *, state: str, exit_code: int, error: str = "", payload: Mapping[str, Any] | None = None
+) -> None:
+    """Write the last entry, sign the head, and give the reserved room back.
+
+    A run that awaits its approval is suspended with the same care, so that what it planned is signed.
+    """
+    kind = "run-suspended" if state in OPEN else "run-closed"
+    journal.append(kind, {"state": state, "exit_code": exit_code, "error": error, **(payload or {})})
+    journal.store.write(
+        "UPDATE runs SET state = :state, exit_code = :code, error = :error, ended = CASE WHEN :open = 1 THEN NULL ELSE {now} END "
+        "WHERE id = :run",
+        run=journal.run, state=state, code=exit_code, error=redaction(error), open=int(state in OPEN),
+    )  # fmt: skip
+    sign_head(journal, keys)
+    journal.store.release_reserve(journal.run)
+
+
+def sign_head(journal: Journal, keys: Keys) -> None:
+    """Sign the newest entry of a run, once."""
+    head = journal.head()
+    key_id, signature = keys.sign(head_message(head.run, head.seq, head.hash))
+    journal.store.write(
+        "INSERT INTO signatures (run, seq, hash, key_id, signature, at) "
+        "VALUES (:run, :seq, :hash, :key, :signature, {now}) ON CONFLICT DO NOTHING",
+        run=head.run, seq=head.seq, hash=head.hash, key=key_id, signature=signature,
+    )  # fmt: skip
+
+
+def head_message(run: str, seq: int, head: str) -> bytes:
+    """The bytes that a signature of a head covers."""
+    return f"sretoolkit journal head 1\n{run}\n{seq}\n{head}\n".encode()
+
+
+def beat(store: Store, run: str, progress: Mapping[str, Any]) -> None:
+    """Say that a run is alive and how far it is."""
+    store.write(
+        "UPDATE runs SET heartbeat = {now}, progress = :progress WHERE id = :run", run=run, progress=json.dumps(progress)
+    )
+
+
+def load_run(store: Store, run: str) -> Run:
+    """A run by its id or an unambiguous part of it ("last" is the newest); raises `JournalError` when there is none."""
+    if run == "last":
+        found = find_runs(store, limit=1)
+    else:
+        rows = store.read(
+            f"SELECT {COLUMNS}, {{now}} AS now FROM runs WHERE id = :id OR id LIKE :part ORDER BY started DESC LIMIT 3",
+            id=run, part=f"%{run}%",
+        )  # fmt: skip
+        found = [_run(row) for row in rows if row["id"] == run] or [_run(row) for row in rows]
+    if len(found) != 1:
+        what = "no run" if not found else "more than one run"
+        raise JournalError(f"{what} {run!r} in this store", run=run, hint="`sretoolkit runs` lists them")
+    return found[0]
+
+
+def find_runs(
+    store: Store,
+    *,
+    runbook: str = "",
+    target: str = "",
+    actor: str = "",
+    state: str = "",
+    ticket: str = "",
+    since: float | None = None,
+    limit: int = 50,
+) -> list[Run]:
+    """Runs, newest first, that match every given filter (``since`` in seconds since the epoch)."""
+    where, values = ["1 = 1"], {"limit": limit}
+    for column, given in {"runbook": runbook, "ticket": ticket}.items():
+        if given:
+            where.append(f"{column} = :{column}")
+            values[column] = given  # type: ignore[assignment]
+    if actor:
+        where.append("actor LIKE :actor")
+        values["actor"] = f"%{actor}%"  # type: ignore[assignment]
+    if target:
+        where.append("id IN (SELECT run FROM touched WHERE target LIKE :target)")
+        values["target"] = f"%{target}%"  # type: ignore[assignment]
+    if state:
+        where.append("state = :state")
+        values["state"] = "running" if state == "lost" else state  # type: ignore[assignment]
+    if since is not None:
+        where.append("started >= :since")
+        values["since"] = since  # type: ignore[assignment]
+    sql = f"SELECT {COLUMNS}, {{now}} AS now FROM runs WHERE {' AND '.join(where)} ORDER BY started DESC, id DESC LIMIT :limit"
+    found = [_run(row) for row in store.read(sql, **values)]
+    return [run for run in found if not state or run.state == state]
+
+
+def _run(row: Mapping[str, Any]) -> Run:
+    content = dict(row)
+    now = content.pop("now")
+    for name in ("parameters", "actor", "progress"):
+        content[name] = json.loads(content[name])
+    content["process"] = Process(**json.loads(content["process"]))
+    if content["state"] == "running" and _is_lost(content["process"], now - content["heartbeat"]):
+        content["state"] = "lost"
+    return Run(**content)
+
+
+def _is_lost(process: Process, silence: float) -> bool:
+    """A process of this machine is asked for; one elsewhere is given up after some silence."""
+    alive = process.alive
+    return silence > LOST_AFTER if alive is None else not alive

@@ -1,0 +1,51 @@
+"""What differs between the databases. Everything else is the same SQL with ``:name`` parameters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from sretoolkit.errors import StoreUnavailable
+
+
+class Dialect:
+    """One database: how to connect, begin, lock and read its clock. A plug-in in ``dialects/``."""
+
+    now: ClassVar[str]
+    """SQL expression: the store's clock, seconds since the epoch in UTC."""
+    types: ClassVar[dict[str, str]]
+    """Column types that are spelt differently: ``identity`` and ``real``."""
+    has_table: ClassVar[str]
+    """SQL that gives a row when the table ``:name`` exists."""
+    shared: ClassVar[bool]
+    """Whether another machine can reach the same store, and so undo what this one left."""
+
+    def __init__(self, url: str, *, password: str | None, timeout: float) -> None:
+        self.url = url
+        self.password = password
+        self.timeout = timeout
+
+    def connect(self) -> Any:
+        """A new DB-API connection in autocommit mode whose rows are mappings."""
+        raise NotImplementedError
+
+    def begin(self, connection: Any) -> None:
+        """Begin a transaction that will write."""
+        raise NotImplementedError
+
+    def lock(self, connection: Any, name: str) -> None:
+        """Inside a transaction: wait until no other one holds ``name``."""
+        raise NotImplementedError
+
+    @classmethod
+    def translate(cls, sql: str) -> str:
+        """The SQL with this driver's way of naming parameters."""
+        raise NotImplementedError
+
+    def failure(self, error: Exception) -> StoreUnavailable | None:
+        """The error as `StoreUnavailable` when the database is locked, away or full; None when it is our own fault."""
+        raise NotImplementedError
+
+    def reserve(self, run: str) -> Path | None:
+        """The file that keeps room for a run's closing entries, where the store shares a disk with us."""
+        return None

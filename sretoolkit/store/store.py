@@ -1,0 +1,212 @@
+"""The store: connections, transactions and its own clock over one database URL.
+
+Plain SQL over the DB-API, because importing an SQL toolkit costs more than the whole of ``sretoolkit runs`` may take.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from sretoolkit.config import Config, mask
+from sretoolkit.errors import ConfigError, StoreError, StoreTooNew
+from sretoolkit.plugins import Plugins
+from sretoolkit.secrets import Secret
+from sretoolkit.store.dialect import Dialect
+
+Row = Mapping[str, Any]
+RESERVE = 1024 * 1024
+DIALECTS: Plugins[Dialect] = Plugins("sretoolkit.store.dialects", Dialect)
+
+
+class Transaction:
+    """What one may do inside `Store.transaction`: execute, and lock a name."""
+
+    def __init__(self, dialect: Dialect, connection: Any) -> None:
+        self._dialect = dialect
+        self._connection = connection
+
+    def execute(self, sql: str, /, **parameters: Any) -> list[Row]:
+        """Run one statement; ``{now}`` in it is the store's clock. Returns its rows as mappings."""
+        cursor = self._connection.execute(_prepared(type(self._dialect), sql), parameters)
+        return [dict(row) for row in cursor.fetchall()] if cursor.description else []
+
+    def changed(self, sql: str, /, **parameters: Any) -> int:
+        """Run one statement; returns how many rows it changed."""
+        return int(self._connection.execute(_prepared(type(self._dialect), sql), parameters).rowcount)
+
+    def lock(self, name: str) -> None:
+        """Wait until no other transaction holds this name."""
+        self._dialect.lock(self._connection, name)
+
+    def now(self) -> float:
+        """The store's clock: seconds since the epoch, UTC."""
+        return float(self.execute("SELECT {now} AS now")[0]["now"])
+
+
+class Store:
+    """One database, used from any thread (a connection each) and after a fork (a new one)."""
+
+    def __init__(self, url: str, *, password: str | None = None, timeout: float = 10.0, migrate: bool = True) -> None:
+        """Connect lazily; raises `ConfigError` for a URL of no known kind."""
+        scheme = url.partition("://")[0].partition("+")[0]
+        if "://" not in url:
+            raise ConfigError(f"{mask(url)!r} is no database URL", hint="write sqlite:////path or postgresql+psycopg://...")
+        self.url = url
+        self.dialect = DIALECTS[scheme](url, password=password, timeout=timeout)
+        self._local = threading.local()
+        self._connections: list[Any] = []
+        self._migrate = migrate
+        self._lock = threading.Lock()
+
+    @property
+    def shared(self) -> bool:
+        """Whether other machines reach this store."""
+        return self.dialect.shared
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """All or nothing, durable when it returns. Raises `StoreUnavailable` when the database cannot do it now."""
+        connection = self._connection()
+        try:
+            self.dialect.begin(connection)
+            try:
+                yield Transaction(self.dialect, connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                self._roll_back(connection)
+                raise
+        except Exception as error:
+            self._raise(error)
+
+    def read(self, sql: str, /, **parameters: Any) -> list[Row]:
+        """The rows of one reading statement."""
+        try:
+            return Transaction(self.dialect, self._connection()).execute(sql, **parameters)
+        except Exception as error:
+            self._raise(error)
+
+    def write(self, sql: str, /, **parameters: Any) -> int:
+        """One writing statement in a transaction of its own; returns how many rows it changed."""
+        with self.transaction() as transaction:
+            return transaction.changed(sql, **parameters)
+
+    def now(self) -> float:
+        """The store's clock: seconds since the epoch, UTC."""
+        return float(self.read("SELECT {now} AS now")[0]["now"])
+
+    def reserve(self, run: str) -> None:
+        """Keep room on the disk for the closing entries of a run; raises `StoreUnavailable` when there is none."""
+        path = self.dialect.reserve(run)
+        if path is None:
+            return
+        try:
+            with path.open("wb") as file:
+                file.write(b"\0" * RESERVE)
+                os.fsync(file.fileno())
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            self._raise(error)
+
+    def release_reserve(self, run: str) -> bool:
+        """Give that room back; True when there was some."""
+        path = self.dialect.reserve(run)
+        try:
+            if path is not None:
+                path.unlink()
+                return True
+        except FileNotFoundError:
+            pass
+        return False
+
+    def close(self) -> None:
+        """Close every connection that this process opened."""
+        with self._lock:
+            for pid, connection in self._connections:
+                if pid == os.getpid():
+                    connection.close()
+            self._connections.clear()
+            self._local = threading.local()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _connection(self) -> Any:
+        if getattr(self._local, "pid", None) != os.getpid():
+            try:
+                connection = self.dialect.connect()
+            except Exception as error:
+                self._raise(error)
+            self._local.connection, self._local.pid = connection, os.getpid()
+            with self._lock:
+                self._connections.append((os.getpid(), connection))
+                if self._migrate:
+                    self._migrate = False
+                    self._upgrade()
+        return self._local.connection
+
+    def _upgrade(self) -> None:
+        """Bring the schema to this version; refuse one that is newer than we know."""
+        from sretoolkit.store.migration import SCHEMA, steps_from, version_of
+
+        found = version_of(self)
+        if found > SCHEMA:
+            raise StoreTooNew(
+                f"the store {mask(self.url)} has schema {found}, this sretoolkit knows {SCHEMA}", hint="upgrade sretoolkit"
+            )
+        if found < SCHEMA:
+            with self.transaction() as transaction:
+                transaction.lock("sretoolkit-schema")
+                for statement in steps_from(version_of(self), self.dialect.types):
+                    transaction.execute(statement)
+
+    def _roll_back(self, connection: Any) -> None:
+        try:
+            connection.execute("ROLLBACK")
+        except Exception:
+            self._forget(connection)
+
+    def _forget(self, connection: Any) -> None:
+        self._local.pid = None
+        with self._lock:
+            self._connections = [(pid, one) for pid, one in self._connections if one is not connection]
+        try:
+            connection.close()
+        except Exception:  # the connection is broken already; there is nothing left to do with it
+            return
+
+    def _raise(self, error: Exception) -> Any:
+        if isinstance(error, StoreError):
+            raise error
+        failure = self.dialect.failure(error)
+        if failure is None:
+            raise error
+        connection = getattr(self._local, "connection", None)
+        if connection is not None and getattr(connection, "closed", False):
+            self._forget(connection)
+        raise failure from error
+
+
+@lru_cache(maxsize=512)
+def _prepared(dialect: type[Dialect], sql: str) -> str:
+    return dialect.translate(sql.replace("{now}", dialect.now))
+
+
+def open_store(config: Config | None = None, *, timeout: float = 10.0) -> Store:
+    """The store that the configuration names."""
+    config = config or Config.load()
+    reference = config["store.password"]
+    return Store(config["store.url"], password=Secret(reference).reveal() if reference else None, timeout=timeout)
+
+
+def sqlite_url(path: Path) -> str:
+    """The URL of a SQLite store in that file."""
+    return f"sqlite:///{path.absolute()}"
