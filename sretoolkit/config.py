@@ -76,6 +76,7 @@ SETTINGS: dict[str, Setting] = {
     "run.timeout": Setting("a run may take this long", "12h"),
     "run.cell_timeout": Setting("a cell may take this long", "4h"),
     "run.grace": Setting("how long an interrupted kernel may take to undo and end", "10s"),
+    "approval.approvers": Setting("who may approve; empty: anyone but the one who asks", list, list),
     "notify.commands": Setting("commands that are told of a break-glass or a failed undo (JSON on stdin)", list, list),
     "freeze": Setting("change freezes: tables of from, to, reason and optional targets (patterns)", list, list),
 }
