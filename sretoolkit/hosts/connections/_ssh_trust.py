@@ -1,0 +1,69 @@
+"""Whom SSH trusts, and what it says when it does not."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+
+import paramiko  # type: ignore[import-untyped]
+from paramiko.hostkeys import InvalidHostKey  # type: ignore[import-untyped]
+
+from sretoolkit.errors import ConfigError, HostError
+
+_SYSTEM_FILES = ("/etc/ssh/ssh_known_hosts", "~/.ssh/known_hosts")
+
+
+class UnknownHostKey(paramiko.SSHException):  # type: ignore[misc]
+    """The server's key is in no known_hosts file."""
+
+
+class RefuseUnknown(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
+    """Never trust a key that nobody has vouched for; say its fingerprint so that somebody can."""
+
+    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
+        """Always raises `UnknownHostKey`."""
+        raise UnknownHostKey(f"{hostname} offers the {key.get_name()} key {fingerprint(key)}, in no known_hosts file")
+
+
+def fingerprint(key: paramiko.PKey) -> str:
+    """The fingerprint as ``ssh-keygen -l`` prints it."""
+    return "SHA256:" + base64.b64encode(hashlib.sha256(key.asbytes()).digest()).decode().rstrip("=")
+
+
+def load_known_hosts(client: paramiko.SSHClient, path: str | None, name: str) -> None:
+    """Trust the keys of one file (`ConfigError` when it is missing), or of the user's and the system's."""
+    for each in [path] if path else _SYSTEM_FILES:
+        file = Path(each).expanduser()
+        if file.exists():
+            _load(client, file, name)
+        elif path:
+            what = f"[hosts.{name}] known_hosts: there is no file {file}"
+            raise ConfigError(what, hint="make it with ssh-keyscan, and compare the key with the host's own")
+
+
+def _load(client: paramiko.SSHClient, file: Path, name: str) -> None:
+    try:
+        client.load_system_host_keys(str(file))
+    except (OSError, InvalidHostKey) as error:
+        what = f"{name}: {file} cannot be read as a known_hosts file: {type(error).__name__}"
+        raise ConfigError(what, hint="mend the line that is no host key") from error
+
+
+def refusal(error: BaseException, name: str, address: str, port: int | None) -> HostError | None:
+    """The error for what trying again cannot mend; None for anything else."""
+    scan = f"ssh-keyscan {f'-p {port} ' if port else ''}{address}"
+    if isinstance(error, UnknownHostKey):
+        hint = f"compare that fingerprint with the host's own, then add the key: {scan} >> ~/.ssh/known_hosts"
+        return HostError(f"{name}: unknown host key: {error}; nothing ran", host=name, hint=hint)
+    if isinstance(error, paramiko.BadHostKeyException):
+        keys = f"it is {fingerprint(error.key)}, known is {fingerprint(error.expected_key)}"
+        hint = "somebody may be in between; find out why before you replace the known_hosts line"
+        return HostError(f"{name}: the host key has CHANGED: {keys}; nothing ran", host=name, hint=hint)
+    if isinstance(error, paramiko.AuthenticationException):
+        hint = "check user, key, passphrase and password of its table, and the host's authorized_keys"
+        return HostError(f"{name}: the host does not let us in: {error}; nothing ran", host=name, hint=hint)
+    if isinstance(error, paramiko.SSHException) and "private key" in str(error).lower():
+        hint = "it must be a private key that ssh reads too; an encrypted one needs passphrase"
+        return HostError(f"{name}: the key cannot be used: {error}", host=name, hint=hint)
+    return None

@@ -1,0 +1,1 @@
+"""One module for each way to know which hosts there are."""
