@@ -7,6 +7,8 @@ and ``<img>`` (see `sretoolkit.chart`). All text from outside is escaped, contro
 from __future__ import annotations
 
 import html
+import math
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol, get_args
@@ -39,16 +41,25 @@ class Finding:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under column names; cells are anything, shown as text."""
+    """Rows under column names; cells are anything, shown as text, numbers to the right."""
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
 
+    def __post_init__(self) -> None:
+        for number, row in enumerate(self.rows, start=1):
+            if len(row) != len(self.columns):
+                raise ValueError(
+                    f"row {number} of the table {self.title!r} has {len(row)} cells, not {len(self.columns)} "
+                    f"({', '.join(self.columns)})"
+                )
+
     def _repr_html_(self) -> str:
         head = "".join(f'<th style="{_CELL};border-bottom-width:2px">{escape(name)}</th>' for name in self.columns)
         body = "".join(
-            "<tr>" + "".join(f'<td style="{_CELL}">{escape(cell)}</td>' for cell in row) + "</tr>" for row in self.rows
+            "<tr>" + "".join(f'<td style="{_CELL}{_aside(cell)}">{escape(cell)}</td>' for cell in row) + "</tr>"
+            for row in self.rows
         )
         caption = f'<p style="margin:12px 0 4px"><b>{escape(self.title)}</b></p>' if self.title else ""
         if not self.rows:
@@ -56,9 +67,9 @@ class Table:
         return f'{caption}<table style="border-collapse:collapse"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
     def __str__(self) -> str:
-        lines = [[plain(name) for name in self.columns], *[[plain(cell) for cell in row] for row in self.rows]]
-        widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
-        text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+        lines: list[Sequence[Any]] = [self.columns, *self.rows]
+        widths = [max(_width(plain(line[place])) for line in lines) for place in range(len(self.columns))]
+        text = ["  ".join(map(_padded, line, widths)).rstrip() for line in lines] if self.rows else ["nothing to show"]
         return "\n".join([plain(self.title), *text] if self.title else text)
 
 
@@ -89,15 +100,15 @@ class Report:
         return sorted(self.findings, key=lambda finding: SEVERITIES.index(finding.severity))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON (charts by their title only)."""
+        """Plain data for JSON: what JSON does not know is written as text, charts by their title only."""
         return {
             "title": self.title,
             "ok": self.ok,
             "worst": self.worst,
-            "facts": dict(self.facts),
+            "facts": {str(key): _json(value) for key, value in self.facts.items()},
             "findings": [asdict(finding) for finding in self.sorted],
             "tables": [
-                {"title": table.title, "columns": list(table.columns), "rows": [list(row) for row in table.rows]}
+                {"title": table.title, "columns": list(table.columns), "rows": _json(table.rows)}
                 for table in self.tables
             ],
             "charts": [getattr(chart, "title", "") for chart in self.charts],
@@ -116,7 +127,8 @@ class Report:
         lines = [plain(self.title), "  ".join(f"{plain(key)}: {plain(value)}" for key, value in self.facts.items())]
         for finding in self.sorted:
             lines.append(f"{finding.severity.upper():8} {plain(finding.subject)}: {plain(finding.summary)}")
-            lines += [f"         {label}: {plain(text)}" for label, text in _details(finding)]
+            for label, text in _details(finding):
+                lines += [f"         {label}: {plain(line)}" for line in text.splitlines()]
         lines += [f"\n{part}" for part in (*self.charts, *self.tables)]
         return "\n".join(line for line in lines if line)
 
@@ -148,9 +160,46 @@ def _details(finding: Finding) -> list[tuple[str, str]]:
     return [(label, text) for label, text in details if text]
 
 
+def _lines_html(text: str) -> str:
+    return "<br>".join(escape(line) for line in text.splitlines())
+
+
+def _is_number(cell: Any) -> bool:
+    return isinstance(cell, int | float) and not isinstance(cell, bool)
+
+
+def _aside(cell: Any) -> str:
+    return ";text-align:right" if _is_number(cell) else ""
+
+
+def _padded(cell: Any, width: int) -> str:
+    text = plain(cell)
+    fill = " " * (width - _width(text))
+    return fill + text if _is_number(cell) else text + fill
+
+
+def _width(text: str) -> int:
+    """Columns on a terminal: wide characters take two, combining ones none."""
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
+    )
+
+
+def _json(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json(item) for item in value]
+    return str(value)
+
+
 def _finding_html(finding: Finding) -> str:
     details = " ".join(
-        f'<div style="margin-left:1em"><span style="opacity:.7">{label}:</span> {escape(text)}</div>'
+        f'<div style="margin-left:1em"><span style="opacity:.7">{label}:</span> {_lines_html(text)}</div>'
         for label, text in _details(finding)
     )
     return (
