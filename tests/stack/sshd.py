@@ -35,12 +35,12 @@ LogLevel VERBOSE
 _LATER = ("PerSourcePenalties",)  # words that an older sshd does not know
 
 
-class SshdMissing(RuntimeError):
+class SshdMissingError(RuntimeError):
     """No sshd is installed where one is expected."""
 
 
 class Sshd:
-    """An sshd on a free loopback port; ``cut()`` kills the processes of its open connections, as a broken network would."""
+    """An sshd on a free loopback port; ``cut()`` kills its open connections, as a broken network would."""
 
     def __init__(self, folder: Path, *, extra: str = "") -> None:
         self.folder = folder
@@ -119,7 +119,7 @@ class Sshd:
     def _program(self) -> str:
         found = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/sbin:" + os.environ.get("PATH", ""))
         if not found or not shutil.which("ssh-keygen"):
-            raise SshdMissing("no sshd and ssh-keygen here; install the package openssh-server (Debian: apt install)")
+            raise SshdMissingError("no sshd and ssh-keygen here; install the package openssh-server (Debian: apt install)")
         if os.getuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         return found
