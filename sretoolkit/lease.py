@@ -139,6 +139,11 @@ def find_leases(store: Store) -> list[dict[str, Any]]:
     return found
 
 
+def free_leases(store: Store, run: str) -> None:
+    """End every active lease of a run that has no process any more; the token moves on, should it have one after all."""
+    store.write("UPDATE leases SET state = 'free', token = token + 1 WHERE run = :run AND state = 'active'", run=run)
+
+
 def release_lease(store: Store, target: str) -> None:
     """End a lease by a person's decision; raises `LeaseError` when there is none, or when its run still works on it."""
     rows = [row for row in find_leases(store) if row["target"] == target]

@@ -88,9 +88,13 @@ def open_run(
     origin: str = "library",
     ticket: str = "",
     undoes: str | None = None,
+    demands: Mapping[str, bool] | None = None,
     clock: Clock | None = None,
 ) -> Journal:
-    """Open a run: reserve room for its end, chain its first entry to the store's previous run, return its journal."""
+    """Open a run: reserve room for its end, chain its first entry to the store's previous run, return its journal.
+
+    ``demands`` is what the runbook asks of a run (approval, self_approval); it is kept with the run.
+    """
     clock = clock or Clock()
     run = f"{clock.now():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
     store.reserve(run)
@@ -116,6 +120,7 @@ def open_run(
             "origin": origin,
             "ticket": ticket,
             "undoes": undoes,
+            "demands": dict(demands or {}),
             "boot": boot_id(),
             "monotonic": time.monotonic(),
             "number": number,

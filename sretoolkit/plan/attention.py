@@ -9,6 +9,7 @@ from sretoolkit.plan.control import Controls
 from sretoolkit.plan.session import Session
 
 LOOK_EVERY = 0.1
+NEXT = -1
 
 
 class Skipped(Exception):
@@ -36,17 +37,18 @@ class Attention:
         self.promoted = False
 
     def start(self) -> None:
-        """Begin to listen: what was said to every run before this moment was not said to this one."""
-        self._controls.skip_old()
+        """Begin to listen: not to what this run has obeyed already, nor to what was said to every run before it."""
+        heard = [entry.payload["id"] for entry in self._session.journal.entries(kind="control")]
+        self._controls.begin(heard=max(heard, default=0))
 
-    def between(self, index: int, *, gate: bool = False) -> None:
+    def between(self, index: int) -> None:
         """Look once, and stay here while the run is paused. Raises `Aborted`, `Stopped` or `Skipped`."""
         self.look()
         while self._paused:
             self._session_sleep()
             self.look()
-        if index in self._skip or (gate and -1 in self._skip):
-            self._skip -= {index, -1}
+        if self._skip & {index, NEXT}:
+            self._skip -= {index, NEXT}
             raise Skipped
 
     def look(self) -> None:
@@ -55,7 +57,7 @@ class Attention:
             refusal = self._refusal(row)
             self._session.journal.append(
                 "control",
-                {name: row[name] for name in ("verb", "subject", "actor", "reason")} | {"refused": refusal},
+                {name: row[name] for name in ("id", "verb", "subject", "actor", "reason")} | {"refused": refusal},
             )
             if not refusal:
                 self._obey(row)
@@ -74,7 +76,7 @@ class Attention:
             case "promote":
                 self.promoted = True
             case "skip":
-                self._skip.add(int(row["subject"]) - 1 if row["subject"].isdigit() else -1)
+                self._skip.add(int(row["subject"]) - 1 if row["subject"].isdigit() else NEXT)
 
     def _refusal(self, row: dict[str, Any]) -> str:
         if row["verb"] == "skip" and not self._plan.allow_skip:

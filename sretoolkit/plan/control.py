@@ -38,25 +38,23 @@ def kill_switch(store: Store) -> dict[str, Any] | None:
 class Controls:
     """The rows that one run has not seen yet."""
 
-    def __init__(self, store: Store, run: str, *, seen: int = 0) -> None:
+    def __init__(self, store: Store, run: str) -> None:
         self.store = store
         self.run = run
-        self.seen = seen
+        self._heard = 0
+        self._heard_by_all = 0
+
+    def begin(self, *, heard: int) -> None:
+        """Leave out this run's rows up to the id ``heard``, and what was said to every run until now."""
+        rows = self.store.read("SELECT max(id) AS id FROM controls WHERE run = :every", every=EVERY_RUN)
+        self._heard, self._heard_by_all = heard, rows[0]["id"] or 0
 
     def new(self) -> list[dict[str, Any]]:
         """Rows for this run (or for every run) since the last call, oldest first."""
         rows = self.store.read(
-            "SELECT * FROM controls WHERE (run = :run OR run = :every) AND id > :seen ORDER BY id",
-            run=self.run, every=EVERY_RUN, seen=self.seen,
+            "SELECT * FROM controls WHERE (run = :run AND id > :heard) OR (run = :every AND id > :all) ORDER BY id",
+            run=self.run, every=EVERY_RUN, heard=self._heard, all=self._heard_by_all,
         )  # fmt: skip
         if rows:
-            self.seen = rows[-1]["id"]
+            self._heard = self._heard_by_all = max(rows[-1]["id"], self._heard, self._heard_by_all)
         return [dict(row) for row in rows]
-
-    def skip_old(self) -> None:
-        """Forget what was said to every run before this one began."""
-        rows = self.store.read("SELECT max(id) AS id FROM controls WHERE run = :every", every=EVERY_RUN)
-        self.seen = max(self.seen, rows[0]["id"] or 0) if not self._own() else self.seen
-
-    def _own(self) -> bool:
-        return bool(self.store.read("SELECT 1 FROM controls WHERE run = :run LIMIT 1", run=self.run))

@@ -73,7 +73,7 @@ def _ask(gate: Gate, context: Context, attention: Attention, index: int) -> Verd
     try:
         while thread.is_alive() and not attention.promoted:
             thread.join(LOOK_EVERY)
-            attention.between(index, gate=True)
+            attention.between(index)
     except BaseException:
         context.cancelled.set()
         raise
@@ -82,7 +82,7 @@ def _ask(gate: Gate, context: Context, attention: Attention, index: int) -> Verd
 
 def _wait(seconds: float, context: Context, attention: Attention, index: int) -> None:
     def told() -> bool:
-        attention.between(index, gate=True)
+        attention.between(index)
         return attention.promoted
 
     poll(told, timeout=seconds, interval=min(LOOK_EVERY, seconds or LOOK_EVERY), clock=context.clock)

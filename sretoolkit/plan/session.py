@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from sretoolkit.actor import Actor
 from sretoolkit.config import Config
-from sretoolkit.errors import PlanError
 from sretoolkit.journal import Journal, Keys, open_run
 from sretoolkit.store import Store, open_store
 
@@ -59,12 +59,39 @@ def current() -> Session | None:
     return _current
 
 
-def own_session(title: str, *, mode: Mode, config: Config | None, store: Store | None, undoes: str | None = None) -> Session:
-    """Open a run for a plan that nobody supervises (plain JupyterLab, a program)."""
+def own_session(
+    title: str,
+    *,
+    mode: Mode,
+    config: Config | None = None,
+    store: Store | None = None,
+    undoes: str | None = None,
+    ticket: str = "",
+    demands: Mapping[str, bool] | None = None,
+) -> Session:
+    """Open a run for a plan that nobody supervises (plain JupyterLab, a program, ``sretoolkit undo``)."""
     config = config or Config.load()
-    if _current is not None:
-        raise PlanError("this process already works for a run")
     store = store or open_store(config)
-    actor = Actor.current(config)
-    journal = open_run(store, Keys.of(config), runbook=title, actor=actor, mode=mode, undoes=undoes)
-    return Session(config=config, store=store, journal=journal, mode=mode)
+    journal = open_run(
+        store, Keys.of(config), runbook=title, actor=Actor.current(config), mode=mode, undoes=undoes,
+        ticket=ticket, demands=demands,
+    )  # fmt: skip
+    asked = demands or {}
+    return Session(
+        config, store, journal, mode, approval=asked.get("approval", False), self_approval=asked.get("self_approval", False)
+    )
+
+
+def rejoin(store: Store, run: str, *, config: Config, mode: Mode = "apply") -> Session:
+    """The session of a run that was opened before, by this process or another one; what it demands is in its journal."""
+    journal = Journal(store, run, actor=Actor.current(config))
+    opened = journal.entries()[0].payload
+    return Session(
+        config,
+        store,
+        journal,
+        mode,
+        runbook_hash=opened["runbook_hash"],
+        approval=opened["demands"].get("approval", False),
+        self_approval=opened["demands"].get("self_approval", False),
+    )

@@ -1,0 +1,167 @@
+"""What is done about a run whose process is gone, or that ended badly: undo or resume it from the journal alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+from typing import Any
+
+from sretoolkit.actor import Process
+from sretoolkit.clock import poll
+from sretoolkit.errors import PlanError, SREToolkitError, UndoFailed
+from sretoolkit.lease import Leases, free_leases
+from sretoolkit.plan.context import Context
+from sretoolkit.plan.execution import Execution
+from sretoolkit.plan.history import PlanHistory, fold
+from sretoolkit.plan.plan import Outcome, Plan
+from sretoolkit.plan.session import Session, enter
+from sretoolkit.plan.step import Step, World
+from sretoolkit.plan.undo import Change, undo_changes
+
+KERNEL_GRACE = 10.0
+
+
+def undo_run(session: Session, *, context: Context | None = None, force: bool = False) -> list[str]:
+    """Undo, newest first, what a dead or failed run changed; returns a line for each step that was looked at.
+
+    The leases are taken over first (token + 1), so that a process thought dead can change nothing more. Plans with the
+    policy "hold" or "ask", and plans that are held already, stay as they are, leased. Raises `UndoFailed`.
+    """
+    end_kernel(session)
+    plans = [plan for plan in fold(session.journal.entries()) if plan.to_undo]
+    taken_back = [plan for plan in reversed(plans) if force or (plan.on_failure == "undo" and plan.state not in ("held", "stopped"))]
+    kept = [plan for plan in plans if plan not in taken_back]
+    own = context is None
+    context = context or Context(config=session.config)
+    lines = []
+    try:
+        for plan in taken_back:
+            lines += _undo_plan(plan, session, context, force)
+    finally:
+        if own:
+            context.close()
+        _hold(kept, session)
+        free_leases(session.store, session.run)
+    return lines + [f"held: {item.text}" for plan in kept for item in plan.to_undo]
+
+
+def resume_run(session: Session, *, context: Context | None = None) -> list[Outcome]:
+    """Go on with every plan of the run that was begun (or approved) and is neither complete nor undone."""
+    end_kernel(session)
+    plans = [plan for plan in fold(session.journal.entries()) if plan.state not in ("completed", "undone")]
+    if not plans:
+        raise PlanError(f"run {session.run} has no plan that could go on", hint=f"`sretoolkit show {session.run}`")
+    enter(session)
+    try:
+        return [Execution(Plan.from_dict(plan.content), session, context=context).run() for plan in plans]
+    finally:
+        enter(None)
+
+
+def reverse(session: Session, *, force: bool = False) -> Plan:
+    """The plan that undoes everything a finished run changed, newest first, to be run as a run of its own."""
+    plans = fold(session.journal.entries())
+    steps: list[Step] = []
+    for plan in reversed(plans):
+        for change in _changes(plan):
+            if change.step.irreversible:
+                raise PlanError(f"{change.step.describe()!r} cannot be taken back", step=change.step.describe())
+            inner = change.step
+            steps.append(Reverse(before=inner.after, after=inner.before, inner=inner.to_dict(), force=force))
+    if not steps:
+        raise PlanError(f"run {session.run} left nothing to undo", hint=f"`sretoolkit show {session.run}`")
+    return Plan(f"undo of run {session.run}", steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reverse(Step):
+    """Another run's step, taken back: doing it is undoing that one."""
+
+    inner: dict[str, Any]
+    force: bool = False
+
+    @property
+    def step(self) -> Step:
+        """The step that is taken back."""
+        return Step.from_dict(self.inner)
+
+    @property
+    def target(self) -> str:
+        """The same target."""
+        return self.step.target
+
+    def describe(self) -> str:
+        """What is taken back."""
+        return f"undo: {self.step.describe()}"
+
+    def observe(self, ctx: Context) -> Any:
+        """Look as that step looks."""
+        return self.step.observe(ctx)
+
+    def do(self, ctx: Context) -> None:
+        """Undo that step."""
+        self.step.undo(ctx)
+
+    def undo(self, ctx: Context) -> None:
+        """Do that step again."""
+        self.step.do(ctx)
+
+    def verify(self, ctx: Context) -> tuple[World, Any]:
+        """As any step; with ``force`` a change by somebody else counts as the state to start from."""
+        world, seen = super().verify(ctx)
+        return (World.BEFORE if world is World.OTHER and self.force else world), seen
+
+
+def end_kernel(session: Session) -> None:
+    """Make sure that the run's kernel is gone before its work is undone: it may still be changing something."""
+    for entry in session.journal.entries(kind="kernel-started"):
+        kernel = Process(**entry.payload["process"])
+        if not kernel.here or kernel.pid == os.getpid():
+            continue
+        if not poll(lambda kernel=kernel: not kernel.alive, timeout=2.0):  # type: ignore[misc]
+            try:
+                os.kill(kernel.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+            if not poll(lambda kernel=kernel: not kernel.alive, timeout=KERNEL_GRACE):  # type: ignore[misc]
+                raise PlanError(f"the kernel of run {session.run} (pid {kernel.pid}) does not end", hint="end it by hand")
+
+
+def _undo_plan(plan: PlanHistory, session: Session, context: Context, force: bool) -> list[str]:
+    changes = _changes(plan)
+    journal = session.journal
+    longest = max(change.step.deadline.total_seconds() for change in changes)
+    ttl = max(session.config.seconds("lease.ttl"), 1.5 * longest)
+    leases = Leases(session.store, session.run, actor=session.actor, ttl=ttl, clock=context.clock)
+    leases.take([change.step.target for change in changes])
+    journal.append("leases-taken-over", {"plan": plan.hash, "leases": leases.tokens})
+    try:
+        undo_changes(changes, journal=journal, context=context, leases=leases, force=force)
+    except UndoFailed as error:
+        leases.hold()
+        _note(session, "plan-held", {"plan": plan.hash, "error": error.message})
+        raise
+    journal.append("plan-undone", {"plan": plan.hash})
+    leases.release()
+    return [f"undone: {change.step.describe()}" for change in changes]
+
+
+def _changes(plan: PlanHistory) -> list[Change]:
+    return [Change(plan.hash, item.index, item.key, Step.from_dict(item.content)) for item in plan.to_undo]
+
+
+def _hold(plans: list[PlanHistory], session: Session) -> None:
+    for plan in plans:
+        targets = [item.target for item in plan.items if item.target]
+        leases = Leases(session.store, session.run, actor=session.actor).take(targets)
+        leases.hold()
+        if plan.state not in ("held", "stopped"):
+            _note(session, "plan-held", {"plan": plan.hash, "error": f"policy: {plan.on_failure}"})
+
+
+def _note(session: Session, kind: str, payload: dict[str, Any]) -> None:
+    try:
+        session.journal.append(kind, payload)
+    except SREToolkitError:
+        return  # the caller already raises what is worse
