@@ -65,7 +65,7 @@ class Chart:
             words = "  ".join([*self.extremes(track), self.ended(track)])
             lines.append(f"  {plain(track.name).ljust(width)}  {spark(track, start, end)}  {words}".rstrip())
         if not self.tracks:
-            lines.append("  no data")
+            lines.append(f"  {self.emptiness}")
         lines += [f"  {self.note}"] if self.note else []
         lines += [f"  limit {plain(label)}: {quantity(value, self.unit)}" for value, label in self.thresholds]
         lines += [f"  {clock(milliseconds(time))} {plain(text)}" for time, text in self.annotations]
@@ -97,6 +97,16 @@ class Chart:
             end = max((last for _, last in spans), default=0.0)
         return start, max(end, start + 1000)
 
+    @cached_property
+    def infinite(self) -> int:
+        """How many values no picture can show."""
+        return sum(is_huge(value) for line in self.series for value in line.values)
+
+    @property
+    def emptiness(self) -> str:
+        """What to say where nothing is drawn."""
+        return "no finite value" if self.infinite and not self.tracks else "no data"
+
     @property
     def note(self) -> str:
         """What the picture does not show."""
@@ -105,15 +115,15 @@ class Chart:
             notes.append(f"the {len(self.tracks)} highest of {len(self.alive)} series are drawn, {hidden} are not")
         if empty := len(self.series) - len(self.alive):
             notes.append(f"{empty} series without a value")
-        if infinite := sum(1 for line in self.series for value in line.values if is_huge(value)):
-            notes.append(f"{infinite} infinite values are not drawn")
+        if self.infinite:
+            notes.append(f"{self.infinite} infinite values are not drawn")
         return "; ".join(notes)
 
     @property
     def summary(self) -> str:
         """The picture in words, for those who cannot see it."""
         told = [f"{track.name}: {', '.join(self.extremes(track))}" for track in self.tracks[:LISTED]]
-        return "; ".join([f"Chart: {self.title}, {period(*self.span)}", *(told or ["no data"])])
+        return "; ".join([f"Chart: {self.title}, {period(*self.span)}", *(told or [self.emptiness])])
 
     def extremes(self, track: Track) -> list[str]:
         """What the legend says of a line."""

@@ -91,7 +91,7 @@ class Drawing:
                 yield f'<rect x="{at:.1f}" y="{_TOP}" width="{left - at:.1f}" height="{_HEIGHT}" fill="#e9ecef"/>'
                 if left - at > 56:
                     size = 12 if self.tracks else 20
-                    yield _text((at + left) / 2, (_TOP + _BOTTOM) / 2, "no data", anchor="middle", size=size)
+                    yield _text((at + left) / 2, (_TOP + _BOTTOM) / 2, self.chart.emptiness, anchor="middle", size=size)
             at = max(at, right)
 
     def _thresholds(self) -> Iterator[str]:

@@ -38,6 +38,8 @@ def scale(biggest: float, unit: str) -> tuple[float, str]:
 
 def quantity(value: float, unit: str) -> str:
     """A value with its unit, to four digits: "706.8 ms"."""
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else f"{value:+f}".replace("inf", "Inf")
     factor, suffix = scale(abs(value), unit)
     return f"{value / factor:.4g}{suffix}"
 

@@ -76,7 +76,7 @@ class Prometheus(MetricSource):
     @property
     def _deadline(self) -> dict[str, str]:
         """The server, too, gives up when nobody waits any longer."""
-        return {"timeout": f"{self.endpoint.timeout.total_seconds():g}s"}
+        return {"timeout": f"{self.endpoint.timeout.total_seconds():g}"}
 
     def _range(self, query: str, grid: Grid) -> Result:
         bounds = {"start": _seconds(grid.first), "end": _seconds(grid.last)}  # the client would round to whole seconds
