@@ -1,0 +1,84 @@
+"""What is known about a kind of first process; each kind is a module in ``inits/``."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cache
+from typing import ClassVar, Literal
+
+from sretoolkit.pid1.process import Init
+from sretoolkit.pid1.signals import disposition, has
+from sretoolkit.plugins import Plugins
+from sretoolkit.report import Proof, Severity
+
+SIGINT, SIGQUIT, SIGTERM, SIGCHLD = 2, 3, 15, 17
+GRACE = 10.0  # seconds; Docker's default, the shortest one in common use
+YOUNG = 5.0  # seconds in which a program may still be setting up its handlers
+
+Reaps = Literal["yes", "no", "unknown"]
+
+
+@dataclass(frozen=True)
+class Stop:
+    """What will come of the stop signal: a word for the table, and why; ``severity`` None = nothing to report."""
+
+    word: str
+    why: str
+    proof: Proof = "inferred"
+    severity: Severity | None = None
+    remedy: str = ""
+
+
+class Kind(ABC):
+    """One kind of init: the program names by which it is known, whether it reaps orphans, how it takes a signal."""
+
+    names: ClassVar[frozenset[str]] = frozenset()
+    reaps: ClassVar[Reaps] = "unknown"
+
+    @abstractmethod
+    def stop(self, init: Init, which: int, *, assumed: bool) -> Stop:
+        """What the stop signal will do; ``assumed``: nobody said which one is configured."""
+
+
+INITS: Plugins[Kind] = Plugins("sretoolkit.pid1.inits", Kind)  # type: ignore[type-abstract]
+
+
+def kind_of(init: Init) -> tuple[str, Kind]:
+    """The plug-in that knows this init, with its name; "plain" when none does."""
+    name = _by_program().get(_called(init), "plain")
+    return name, INITS[name]()
+
+
+def reaps(init: Init, kind: Kind) -> tuple[Reaps, str]:
+    """Whether it takes care of orphans, and how we know."""
+    if any(group.stayed and group.parent == init.process for group in init.zombies):
+        return "no", "it has zombies that stayed"
+    if has(init.process.ignored, SIGCHLD) and not has(init.process.blocked, SIGCHLD):
+        return "yes", "SIGCHLD is ignored: the kernel reaps"
+    if kind.reaps != "unknown" and disposition(init, SIGTERM) != "dropped":
+        return kind.reaps, f"{_called(init)} does"
+    if init.waits is None:
+        return "unknown", "only root may see what it waits for"
+    if init.waits.any_child:
+        return "yes", "it waits for any child"
+    if has(init.waits.sigwait | init.waits.signalfd, SIGCHLD):
+        return "yes", "it takes SIGCHLD by sigwait or signalfd"
+    if has(init.process.caught, SIGCHLD):
+        return "unknown", "it has a SIGCHLD handler; what that does cannot be seen"
+    return "no", "it neither waits for any child nor takes SIGCHLD"
+
+
+def young(init: Init) -> bool:
+    """Whether it may still be setting itself up."""
+    return init.process.age is not None and init.process.age < YOUNG
+
+
+def _called(init: Init) -> str:
+    """A program of many names (busybox) is what it is called as."""
+    return init.process.name if init.program in ("busybox", "toybox") else init.program
+
+
+@cache
+def _by_program() -> dict[str, str]:
+    return {program: name for name in INITS for program in INITS[name].names}

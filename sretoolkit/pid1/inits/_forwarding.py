@@ -1,0 +1,56 @@
+"""What small inits have in common: they reap, and pass the signal on to their child or its whole group."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from sretoolkit.pid1.init import INITS, Stop
+from sretoolkit.pid1.inits.plain import Plain
+from sretoolkit.pid1.process import Init, Process
+from sretoolkit.pid1.signals import disposition, has
+
+
+class Forwarding(Plain):
+    """An init with one child that does the work."""
+
+    reaps = "yes"
+
+    @abstractmethod
+    def group(self, options: list[str]) -> bool:
+        """Whether it signals the whole process group, by its own options."""
+
+    def stop(self, init: Init, which: int, *, assumed: bool) -> Stop:
+        """It exits as its child does; so what counts is what the child does with the signal."""
+        if disposition(init, which) in ("dropped", "ignored", "blocked"):
+            return super().stop(init, which, assumed=assumed)
+        if not init.children:
+            return Stop("handled", f"{init.program} takes the signal; it has no child now")
+        return self._by_child(init, min(init.children, key=lambda child: child.pid), which)
+
+    def _by_child(self, init: Init, child: Process, which: int) -> Stop:
+        if has(child.blocked, which):
+            return Stop("unknown", f"{init.program} passes it on to {child.name}, which blocks it or waits for it")
+        if has(child.ignored, which):
+            why = f"{init.program} passes it on, but its child {child.name} ignores it"
+            return Stop("ignored", why, "certain", "high", f"let {child.name} handle the signal")
+        if self.group(_options(init)) or child.name not in INITS["shell"].names or not child.children:
+            return Stop("handled", f"{init.program} passes it on to {child.name}")
+        if has(child.caught, which):
+            why = f"{init.program} passes it on to the shell {child.name}, which has a trap; its children are not told"
+            return Stop("uncertain", why, "inferred", "low", "start the program with exec")
+        why = (
+            f"{init.program} passes it on to the shell {child.name}, which ends at once and passes nothing on: the "
+            "program behind it is killed without warning, and the exit looks clean"
+        )
+        remedy = "start the program with exec, or signal the whole group (tini -g, catatonit -g, dumb-init)"
+        return Stop("not passed on", why, "inferred", "high", remedy)
+
+
+def _options(init: Init) -> list[str]:
+    """The init's own arguments: those before ``--`` or the first that is no option."""
+    own = []
+    for argument in init.arguments[1:]:
+        if argument == "--" or not argument.startswith("-"):
+            break
+        own.append(argument)
+    return own

@@ -1,0 +1,39 @@
+"""Any program as first process: only the kernel's rules are known."""
+
+from __future__ import annotations
+
+from sretoolkit.pid1.init import Kind, Stop, young
+from sretoolkit.pid1.process import Init
+from sretoolkit.pid1.signals import disposition
+
+_INIT = "put an init before it (docker run --init, tini, shareProcessNamespace), or let it handle the signal"
+_ALWAYS_CATCHES = {"node"}
+_UNSEEN = {
+    "caught": "it has a handler for it; what the handler does cannot be seen",
+    "sigwait": "it waits for the signal; what it does then cannot be seen",
+    "signalfd": "it reads the signal from a signalfd; what it does then cannot be seen",
+}
+
+
+class Plain(Kind):
+    """No init that we know."""
+
+    def stop(self, init: Init, which: int, *, assumed: bool) -> Stop:
+        """By the signal's disposition alone."""
+        found = disposition(init, which)
+        if found == "unknown":
+            return Stop("unknown", "only root may see whether it waits for the signal")
+        if found == "dropped":
+            why = "it has no handler, and the kernel drops a signal with default action to the first process"
+            if young(init):
+                why += "; it is only just started and may still set one up"
+            return Stop("dropped", why, "inferred" if young(init) else "certain", "high", _INIT)
+        if found == "ignored":
+            return Stop("ignored", "it ignores the signal", "certain", "high", "handle it, or configure another one")
+        if found == "blocked":
+            why = "it blocks the signal, and no thread was waiting for it when we looked"
+            return Stop("blocked", why, "inferred", "high", "handle it, or configure another one")
+        if init.program in _ALWAYS_CATCHES:
+            why = f"{init.program} always catches it, but drops it without a listener: the masks are the same"
+            return Stop("uncertain", why, "inferred", "medium", "put an init before it, or make sure of the listener")
+        return Stop("handled", _UNSEEN[found])
