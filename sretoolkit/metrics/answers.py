@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sretoolkit.clock import Clock, format_duration
-from sretoolkit.config import Config
+from sretoolkit.config import Config, mask
 from sretoolkit.errors import SREToolkitError
 from sretoolkit.metrics.source import connect
 from sretoolkit.report import Finding, Report
@@ -54,14 +54,9 @@ def explore(
     try:
         return query(source, expression, window=window, step=step, config=config)
     except SREToolkitError as error:
-        finding = Finding(
-            severity="high",
-            subject=source,
-            summary=error.message,
-            proof="certain",
-            remedy=error.hint or "see the message",
-        )
-        return Report(expression, [finding], facts={"source": source, "answer": type(error).__name__})
+        kind = type(error).__name__
+        finding = Finding(severity="high", subject=kind, summary=error.message, proof="certain", remedy=error.hint)
+        return Report(expression, [finding], facts={"source": mask(source)})
 
 
 def health(source: str, *, config: Config | None = None, clock: Clock | None = None) -> Report:

@@ -87,9 +87,12 @@ class Decoder:
         return grid.moved(shift), [note] if shift else []
 
     def _no_data(self, grid: Grid, undefined: int) -> NoData:
-        only = " but NaN" if undefined else ""
-        text = f"{self.source} has no data{only} for {self.query} ({grid})"
-        hint = "check metric name and labels; is the target scraped (up), and was it in that window?"
+        if undefined:
+            text = f"{self.source} has only NaN for {self.query} ({grid})"
+            hint = "a division by zero? ask for the divisor alone"
+        else:
+            text = f"{self.source} has no data for {self.query} ({grid})"
+            hint = "check metric name and labels; is the target scraped (up), and was it in that window?"
         return NoData(text, source=self.source, query=self.query, hint=hint)
 
 
