@@ -57,7 +57,12 @@ class Process:
     @classmethod
     def current(cls) -> Self:
         """This process."""
-        return cls(host=platform.node(), boot=boot_id(), pid=os.getpid(), started=_start_time(os.getpid()))
+        return cls.of(os.getpid())
+
+    @classmethod
+    def of(cls, pid: int) -> Self:
+        """A process of this machine by its pid."""
+        return cls(host=platform.node(), boot=boot_id(), pid=pid, started=_start_time(pid))
 
     @property
     def here(self) -> bool:

@@ -73,6 +73,7 @@ SETTINGS: dict[str, Setting] = {
     "lease.wait": Setting("how long to wait for a target that somebody else holds", "0s"),
     "records.folder": Setting("where the records (notebook and HTML) of runs go", lambda: str(state_folder() / "records")),
     "runbooks.folders": Setting("where runbooks are looked for", _runbook_folders, list),
+    "run.mode": Setting('what stock papermill with our engine does: "plan" or "apply"', "plan"),
     "run.timeout": Setting("a run may take this long", "12h"),
     "run.cell_timeout": Setting("a cell may take this long", "4h"),
     "run.grace": Setting("how long an interrupted kernel may take to undo and end", "10s"),

@@ -155,8 +155,6 @@ class ApprovalRequired(PlanError):
 class PlanRefused(PlanError):
     """A change freeze, a limit, the kill switch or an unconfirmed irreversible step forbids the plan."""
 
-    exit_code = 2
-
 
 class StepFailed(PlanError):
     """A step's do, verify or undo raised, or the world was neither before nor after; ``.outcome`` says what was undone."""

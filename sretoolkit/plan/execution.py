@@ -69,10 +69,15 @@ class Execution:
         self._read_history()
         if self.session.mode == "plan":
             return self.outcome("planned")
-        checks.refuse(self.plan, self.session, now=self.context.clock.now())
-        if not self._history.approved:
-            self._consume_approval()
-        self._leases.take(self.plan.targets, wait=self._wait)
+        try:
+            checks.refuse(self.plan, self.session, now=self.context.clock.now())
+            if not self._history.approved:
+                self._consume_approval()
+            self._leases.take(self.plan.targets, wait=self._wait)
+        except SREToolkitError as error:
+            waits = isinstance(error, ApprovalRequired)
+            self._note("plan-awaits-approval" if waits else "plan-refused", {"error": error.message})
+            raise
         self._note("plan-begun", {"leases": self._leases.tokens})
         try:
             self._attention.start()

@@ -116,6 +116,8 @@ _STEP = {
     "gate-failed": "failed",
 }
 _PLAN = {
+    "plan-awaits-approval": "awaiting_approval",
+    "plan-refused": "refused",
     "plan-begun": "begun",
     "plan-completed": "completed",
     "plan-failed": "failed",

@@ -1,0 +1,153 @@
+"""The record: the executed notebook and one self-contained page, both made from what the journal says."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sretoolkit.journal import load_run
+from sretoolkit.journal.runs import moment
+from sretoolkit.plan.history import fold
+from sretoolkit.plan.session import Session
+from sretoolkit.secrets import redaction
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+    from sretoolkit.runbook.supervisor import Ending
+
+TEMPLATE = Path(__file__).parent / "template"
+
+
+class Saver:
+    """Saves the notebook while it runs: atomically, at most every few seconds, and never for long."""
+
+    def __init__(self, path: Path, *, every: float = 5.0) -> None:
+        self.path = path
+        self._every = every
+        self._next = time.monotonic() + every
+
+    def __call__(self, notebook: NotebookNode) -> None:
+        """Save when it is time; a save that takes long makes the next one come later."""
+        began = time.monotonic()
+        if began < self._next:
+            return
+        try:
+            write_atomically(self.path, encoded(notebook))
+        except OSError:
+            return  # said at the end, when it must be possible; the journal has every action
+        self._next = time.monotonic() + max(self._every, 20 * (time.monotonic() - began))
+
+
+def write_record(notebook: NotebookNode, path: Path, session: Session, ending: Ending) -> dict[str, str]:
+    """Write notebook and page; returns the SHA-256 of each file by name."""
+    about = summary(session, ending)
+    notebook.metadata["sretoolkit_run"] = {name: about[name] for name in ("run", "state", "error", "mode", "head")}
+    clean = redacted(notebook)
+    contents = {path: encoded(clean), path.with_suffix(".html"): page(clean, about).encode()}
+    for file, content in contents.items():
+        write_atomically(file, content)
+    return {file.name: hashlib.sha256(content).hexdigest() for file, content in contents.items()}
+
+
+def summary(session: Session, ending: Ending) -> dict[str, Any]:
+    """What the page's head says: the run, how it ended, its plans step by step, its undoing, its journal."""
+    run = load_run(session.store, session.run)
+    entries = session.journal.entries()
+    head = entries[-1]
+    about = {
+        "run": run.id,
+        "runbook": run.runbook,
+        "runbook_hash": run.runbook_hash or "",
+        "state": ending.state,
+        "error": ending.error,
+        "exit_code": ending.exit_code,
+        "mode": session.mode,
+        "who": run.who,
+        "host": run.process.host,
+        "origin": run.origin,
+        "ticket": run.ticket,
+        "break_glass": session.break_glass,
+        "started": moment(run.started),
+        "seconds": round((datetime.fromisoformat(head.time) - datetime.fromisoformat(entries[0].time)).total_seconds(), 1),
+        "parameters": run.parameters,
+        "plans": [plan_rows(plan) for plan in fold(entries)],
+        "undone": ending.undone or [],
+        "head": f"{head.seq}:{head.hash}",
+        "key": session.keys.key_id(),
+    }
+    clean: dict[str, Any] = redaction.data(about)
+    return clean
+
+
+def plan_rows(plan: Any) -> dict[str, Any]:
+    """A plan as the page shows it."""
+    rows = []
+    for item in plan.items:
+        data = item.content.get("data", {})
+        change = {} if item.is_gate else {"before": data.get("before"), "after": data.get("after"), "target": item.target}
+        rows.append({"text": item.text, "status": item.label, "error": item.error, "seconds": item.elapsed, **change})
+    return {"title": plan.title, "hash": plan.hash, "state": plan.state, "rows": rows}
+
+
+def page(notebook: NotebookNode, about: Mapping[str, Any]) -> str:
+    """The page: no script, nothing from the network, readable in light and dark."""
+    from nbconvert.exporters.html import HTMLExporter
+
+    exporter = HTMLExporter(
+        template_name="record", extra_template_basedirs=[str(TEMPLATE)], embed_images=True, anchor_link_text="",
+    )  # fmt: skip
+    shown = copy.copy(notebook)
+    shown.metadata = {**notebook.metadata, "run": about, "notebook": notebook.metadata.get("sretoolkit", {})}
+    body, _ = exporter.from_notebook_node(shown)
+    return str(body)
+
+
+def redacted(notebook: NotebookNode) -> NotebookNode:
+    """The notebook without any known secret, in any cell, output or metadata."""
+    from nbformat import from_dict
+
+    clean: NotebookNode = from_dict(redaction.data(_joined(notebook)))
+    return clean
+
+
+def encoded(notebook: NotebookNode) -> bytes:
+    """The notebook as its file's bytes, redacted."""
+    return (json.dumps(redaction.data(_joined(notebook)), indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode(
+        "utf-8", "replace"
+    )
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write beside the file, make it durable, and move it into place; nothing is left behind on failure."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def _joined(notebook: Any) -> Any:
+    """Text that is kept as a list of lines, as one text: a secret must not hide across two lines."""
+    if isinstance(notebook, Mapping):
+        return {key: _text(item) if key in ("source", "text") else _joined(item) for key, item in notebook.items()}
+    if isinstance(notebook, list):
+        return [_joined(item) for item in notebook]
+    return notebook
+
+
+def _text(value: Any) -> Any:
+    lines = isinstance(value, list) and all(isinstance(line, str) for line in value)
+    return "".join(value) if lines else _joined(value)

@@ -1,0 +1,300 @@
+"""Start a run: one way for the command line, a schedule, a program and stock papermill."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from sretoolkit.actor import Actor
+from sretoolkit.config import Config
+from sretoolkit.errors import RunbookError, SREToolkitError
+from sretoolkit.journal import Journal, close_run, load_run, open_run
+from sretoolkit.journal.keys import Keys
+from sretoolkit.journal.runs import reopen_run
+from sretoolkit.plan.session import Session
+from sretoolkit.runbook.notebook import Runbook
+from sretoolkit.runbook.process import KernelProcess
+from sretoolkit.runbook.supervisor import Ending, Event, Limits, Supervisor
+from sretoolkit.secrets import Secret
+from sretoolkit.store import Store, open_store
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be run, and how. ``parameters`` are checked values (`Parameters.check`)."""
+
+    runbook: Runbook
+    parameters: Mapping[str, Any]
+    mode: Literal["plan", "apply"] = "plan"
+    origin: str = "library"
+    ticket: str = ""
+    break_glass: str = ""
+    irreversible: bool = False
+    wait: float = 0.0
+    resume: str = ""
+    actor: Actor | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended, and where its record is."""
+
+    run: str
+    state: str
+    exit_code: int
+    error: str = ""
+    notebook: Path | None = None
+    html: Path | None = None
+    undone: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Planned or completed."""
+        return self.exit_code == 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {name: str(value) if isinstance(value, Path) else value for name, value in self.__dict__.items()}
+
+
+class Launch:
+    """A run that was opened and whose kernel is coming up, on its way through papermill to its record."""
+
+    def __init__(self, order: Order, config: Config, *, on_event: Event | None = None) -> None:
+        self.order = order
+        self.config = config
+        self.result: Result | None = None
+        self._folder = _writable_folder(config)
+        self.store = open_store(config)
+        secrets = _secrets(order, config)
+        self.session = _open(order, config, self.store)
+        self.journal = self.session.journal
+        try:
+            kernel = KernelProcess(_grant(self.session, secrets), hidden=_hidden(config))
+        except BaseException as error:
+            close_run(self.journal, self.session.keys, state="failed", exit_code=1, error=repr(error))
+            raise
+        limits = Limits(
+            config.seconds("run.timeout"), config.seconds("run.cell_timeout"),
+            config.seconds("run.grace"), config.seconds("journal.sign_every"),
+        )  # fmt: skip
+        self.supervisor = Supervisor(self.session, kernel, limits, on_event=on_event)
+
+    @property
+    def path(self) -> Path:
+        """Where the record's notebook goes; the HTML page stands beside it."""
+        return self._folder / f"{self.journal.run}-{self.order.runbook.name}.ipynb"
+
+    def execute(self, notebook: NotebookNode) -> Result:
+        """Carry the notebook out under the supervisor, write the record, close the run; says how it ended."""
+        from sretoolkit.runbook.record import Saver, write_record
+
+        saver = Saver(self.path)
+        self.supervisor.save = saver
+        rendering = threading.Thread(target=_import_renderer, daemon=True)
+        rendering.start()
+        ending = self.supervisor.execute(notebook)
+        rendering.join()
+        files: dict[str, str] = {}
+        try:
+            files = write_record(notebook, self.path, self.session, ending)
+            self.journal.append("record", {"files": files, "folder": str(self._folder)})
+        except (OSError, SREToolkitError) as error:
+            text = f"the record could not be written to {self._folder}: {error}; the journal has every action"
+            ending = Ending(ending.state, ending.exit_code or 1, f"{ending.error}; {text}".strip("; "), ending.undone)
+        self.result = self._close(ending, files)
+        return self.result
+
+    def _close(self, ending: Ending, files: Mapping[str, str]) -> Result:
+        notebook = self.path if self.path.name in files else None
+        html = self.path.with_suffix(".html") if self.path.with_suffix(".html").name in files else None
+        undone = ending.undone or []
+        try:
+            self.store.write(
+                "UPDATE runs SET notebook = :notebook, html = :html WHERE id = :run",
+                notebook=str(notebook) if notebook else None, html=str(html) if html else None, run=self.journal.run,
+            )  # fmt: skip
+            payload = {"files": dict(files), "undone": undone}
+            close_run(
+                self.journal, self.session.keys, state=ending.state, exit_code=ending.exit_code, error=ending.error, payload=payload
+            )
+        except SREToolkitError as error:
+            text = f"{ending.error}; the run could not be closed: {error}".strip("; ")
+            return Result(self.journal.run, ending.state, ending.exit_code or 1, text, notebook, html, undone)
+        return Result(self.journal.run, ending.state, ending.exit_code, ending.error, notebook, html, undone)
+
+
+def run_runbook(order: Order, config: Config | None = None, *, on_event: Event | None = None) -> Result:
+    """Run a runbook through papermill and our engine, in this process as its supervisor; returns how it ended.
+
+    Raises `ConfigError`, `ParameterError`, `SecretError`, `StoreError` or `RunbookError` for what is wrong before a
+    kernel starts; what goes wrong after that is in the result, and in the record.
+    """
+    config = config or Config.load()
+    if order.runbook.language() != "python":
+        raise RunbookError(f"{order.runbook.path} is a {order.runbook.language()} notebook", hint="runbooks are Python")
+    with _own_signals():
+        launch = Launch(order, config, on_event=on_event)
+        papermill = import_papermill()
+        with suppress(papermill.PapermillExecutionError):
+            papermill.execute_notebook(
+                prepared(order), None, engine_name="sretoolkit", kernel_name="python3", progress_bar=False, launch=launch
+            )
+    assert launch.result is not None
+    if order.break_glass or launch.result.state == "held":
+        _notify(config, order, launch.result)
+    return launch.result
+
+
+def import_papermill() -> Any:
+    """papermill, without the grammar library that costs most of its import and that nothing here needs.
+
+    jsonschema uses ``rfc3987_syntax`` for one string format and does without it when it cannot be imported.
+    """
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+    import papermill
+
+    return papermill
+
+
+def prepared(order: Order) -> NotebookNode:
+    """The notebook with its parameters injected: typed values, secrets by reference, no outputs of earlier runs."""
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+    import nbformat
+
+    notebook = nbformat.from_dict(json.loads(json.dumps(order.runbook.content)))
+    parameters = order.runbook.parameters
+    return inject(notebook, parameters.code(order.parameters), parameters.encode(order.parameters))
+
+
+def inject(notebook: NotebookNode, code: str, encoded: Mapping[str, Any]) -> NotebookNode:
+    """Replace any injected cell by ours, behind the parameters cell, and say in the metadata what was given."""
+    from nbformat.v4 import new_code_cell
+
+    cells = [cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
+    at = next((number for number, cell in enumerate(cells) if "parameters" in cell.metadata.get("tags", [])), None)
+    for cell in cells:
+        cell.metadata.pop("papermill", None)
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    if at is not None:
+        cells.insert(at + 1, new_code_cell(code, id="injected-parameters", metadata={"tags": ["injected-parameters"]}))
+    notebook.cells = cells
+    notebook.nbformat_minor = max(5, notebook.get("nbformat_minor", 0))
+    notebook.metadata["papermill"] = {"parameters": dict(encoded), "default_parameters": {}, "environment_variables": {}}
+    return notebook
+
+
+def _open(order: Order, config: Config, store: Store) -> Session:
+    actor = order.actor or Actor.current(config)
+    demands = order.runbook.demands
+    if order.resume:
+        run = load_run(store, order.resume)
+        if run.closed and run.state not in ("held", "stopped"):
+            raise RunbookError(f"run {run.id} has ended: {run.state}", hint="start a new one")
+        journal = Journal(store, run.id, actor=actor)
+        store.reserve(run.id)
+        reopen_run(journal, why="run --resume")
+    else:
+        journal = open_run(
+            store, Keys.of(config), runbook=order.runbook.name, runbook_hash=order.runbook.hash,
+            parameters=order.runbook.parameters.encode(order.parameters), actor=actor, mode=order.mode,
+            origin=order.origin, ticket=order.ticket, demands=demands,
+        )  # fmt: skip
+    return Session(
+        config, store, journal, order.mode, runbook_hash=order.runbook.hash, approval=demands["approval"],
+        self_approval=demands["self_approval"], break_glass=order.break_glass,
+        irreversible=order.irreversible, wait=order.wait or config.seconds("lease.wait"),
+    )  # fmt: skip
+
+
+def _grant(session: Session, secrets: Mapping[str, str]) -> dict[str, Any]:
+    """What the kernel is told, through a pipe: never by argument, environment or file."""
+    names = ("runbook_hash", "approval", "self_approval", "break_glass", "irreversible", "wait")
+    return {
+        "run": session.run,
+        "mode": session.mode,
+        "actor": session.actor.to_dict(),
+        "secrets": dict(secrets),
+        "store_password": session.store.dialect.password,
+        "config": [[value.key, value.value, value.origin] for value in session.config],
+        "session": {name: getattr(session, name) for name in names},
+    }
+
+
+def _secrets(order: Order, config: Config) -> dict[str, str]:
+    """The values that this runbook was named: its Secret parameters, and those of the endpoints in its parameters."""
+    references: list[str] = []
+    for item in order.runbook.parameters.items:
+        value = order.parameters[item.name]
+        for given in value if isinstance(value, list) else [value]:
+            if isinstance(given, Secret):
+                references.append(given.reference)
+            elif isinstance(given, str):
+                for kind in ("hosts", "sources"):
+                    references += config.secret_references(kind, given)
+    return {reference: Secret(reference).reveal() for reference in dict.fromkeys(references)}
+
+
+def _hidden(config: Config) -> frozenset[str]:
+    """Environment variables that the configuration calls secrets, whatever their names."""
+    texts = [value.value for value in config if isinstance(value.value, str)]
+    return frozenset(text.removeprefix("env:") for text in texts if text.startswith("env:"))
+
+
+def _writable_folder(config: Config) -> Path:
+    """The folder for records; raises `RunbookError` before anything is begun when nothing can be written there."""
+    folder = Path(config["records.folder"]).expanduser().absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"\0" * 4096)
+            probe.flush()
+    except OSError as error:
+        raise RunbookError(
+            f"no record can be written to {folder}: {error.strerror}", hint="free space there, or set records.folder"
+        ) from error
+    return folder
+
+
+def _import_renderer() -> None:
+    """Load what renders the record while the kernel is still coming up on the other core."""
+    with suppress(ImportError):
+        import nbconvert.exporters.html  # noqa: F401
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Give the process's signal handlers back afterwards: the supervisor and the record need them until then."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _notify(config: Config, order: Order, result: Result) -> None:
+    """Tell everyone configured, by their command, of a break-glass or of a run that holds its targets."""
+    message = json.dumps({**result.to_dict(), "runbook": order.runbook.name, "break_glass": order.break_glass})
+    for command in config["notify.commands"]:
+        try:
+            subprocess.run(command, input=message, text=True, timeout=30, check=True, stdout=subprocess.DEVNULL)
+        except (OSError, subprocess.SubprocessError) as error:
+            print(f"sretoolkit: {command} was not told: {error}", file=sys.stderr)
