@@ -8,17 +8,17 @@ from __future__ import annotations
 import json
 import socket
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from sretoolkit.clock import FakeClock, parse_duration, poll
+from sretoolkit.clock import FakeClock, poll
 from sretoolkit.errors import SREToolkitError
 from sretoolkit.metrics import connect
 from sretoolkit.metrics.sources import prometheus
+from tests.recordings.cases import SOURCES, ask
 from tests.stack.prometheus import Prometheus
 from tests.stack.replay import Exchange, record
 
-FOLDER = Path(__file__).parent / "sources" / "prometheus"
+FOLDER = SOURCES / "prometheus"
 START, EVERY, COUNT = 1_700_000_000, 15, 240
 LOOKBACK = 300
 HOSTILE = '<script>alert("1")</script>\\ \n\x1b[31m'
@@ -124,18 +124,6 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-def call(source: str, asked: dict[str, Any], clock: FakeClock) -> Any:
-    """Do what a recording says."""
-    end = datetime.fromtimestamp(asked["end"], UTC) if "end" in asked else None
-    with connect(source, clock=clock) as opened:
-        if asked["verb"] == "health":
-            return opened.health()
-        if asked["verb"] == "instant":
-            return opened.instant(asked["query"], at=end)
-        window, step = (parse_duration(asked[name]) for name in ("window", "step"))
-        return opened.range(asked["query"], window=window, step=step, end=end)
-
-
 def main() -> None:
     """Record every case anew."""
     host = socket.gethostname()
@@ -152,7 +140,7 @@ def main() -> None:
             prometheus.MOST_POINTS = case["call"].get("most") or 11_000
             with record(server.url, exchanges, clean) as url:
                 try:
-                    call(f"prometheus+{url}", case["call"], FakeClock(now))
+                    ask(f"prometheus+{url}", case["call"], FakeClock(now))
                 except SREToolkitError as error:
                     print(name, error)
             content = {"now": now.timestamp(), **case, "exchanges": exchanges}

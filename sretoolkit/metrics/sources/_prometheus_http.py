@@ -107,6 +107,8 @@ class Wire:
         if isinstance(error, requests.exceptions.Timeout):
             what = f"did not answer within {self.endpoint.timeout.total_seconds():g} s"
             hint = "ask for less (shorter window, longer step), or raise timeout in the source's configuration"
+        elif isinstance(error, requests.exceptions.ChunkedEncodingError):
+            what, hint = "broke off in the middle of its answer", "try again; is there a proxy with a limit in between?"
         elif isinstance(error, requests.exceptions.SSLError):
             what, hint = f"cannot be trusted: {_reason(error)}", "set ca to the file of the authority that signed it"
         else:
@@ -167,7 +169,7 @@ def _content(response: requests.Response, deadline: float) -> bytes:
     except urllib3.exceptions.ReadTimeoutError as error:
         raise requests.exceptions.ReadTimeout(str(error)) from error
     except urllib3.exceptions.HTTPError as error:
-        raise requests.exceptions.ConnectionError(f"the answer broke off: {error}") from error
+        raise requests.exceptions.ChunkedEncodingError(str(error)) from error
     return b"".join(pieces)
 
 
