@@ -94,8 +94,10 @@ def test_what_a_system_lacks_is_said(verb: str) -> None:
 
     with connect("prometheus+http://127.0.0.1:1") as source:
         lame = Lame(source.endpoint)
-    arguments: dict[str, Any] = {"range": {"query": "x", "window": timedelta(hours=1)}, "instant": {"query": "x"}}.get(
-        verb, {}
-    )
+    calls: dict[str, dict[str, Any]] = {
+        "range": {"query": "x", "window": timedelta(hours=1)},
+        "instant": {"query": "x"},
+        "health": {},
+    }
     with pytest.raises(SourceError, match=f"cannot do {verb}; it can do: nothing"):
-        getattr(lame, verb)(**arguments)
+        getattr(lame, verb)(**calls[verb])
