@@ -139,13 +139,20 @@ def find_leases(store: Store) -> list[dict[str, Any]]:
     return found
 
 
-def free_leases(store: Store, run: str) -> None:
-    """End every active lease of a run that has no process any more; the token moves on, should it have one after all."""
-    store.write("UPDATE leases SET state = 'free', token = token + 1 WHERE run = :run AND state = 'active'", run=run)
+def free_leases(store: Store, run: str, *, held: bool = False) -> None:
+    """End the active (with ``held``: also the held) leases of a run that has no process any more.
+
+    The tokens move on, should it have one after all.
+    """
+    states = "('active', 'held')" if held else "('active')"
+    store.write(f"UPDATE leases SET state = 'free', token = token + 1 WHERE run = :run AND state IN {states}", run=run)
 
 
-def release_lease(store: Store, target: str) -> None:
-    """End a lease by a person's decision; raises `LeaseError` when there is none, or when its run still works on it."""
+def release_lease(store: Store, target: str) -> str:
+    """End a lease by a person's decision; returns the run that had it.
+
+    Raises `LeaseError` when there is none, or when its run still works on it.
+    """
     rows = [row for row in find_leases(store) if row["target"] == target]
     if not rows:
         raise LeaseError(f"nobody has a lease on {target}", target=target, hint="`sretoolkit lease` lists them")
@@ -154,6 +161,7 @@ def release_lease(store: Store, target: str) -> None:
             f"run {rows[0]['run']} works on {target} now", target=target, hint=f"`sretoolkit control {rows[0]['run']} stop` first"
         )
     store.write("UPDATE leases SET state = 'free', token = token + 1 WHERE target = :target", target=target)
+    return str(rows[0]["run"])
 
 
 def _refuse_unless_free(transaction: Transaction, row: Row, now: float) -> None:

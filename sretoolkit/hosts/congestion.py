@@ -67,12 +67,16 @@ def congestion(host_name: str, config: Config | None = None) -> Report:
 def change_congestion(host_name: str, algorithm: str, config: Config | None = None) -> Plan:
     """A plan by which new TCP connections (IPv4 and IPv6) get ``algorithm``; without steps when they do already.
 
-    Raises `PlanError` when the host does not have the algorithm, with the module to load.
+    Raises `PlanError` when the host does not have the algorithm, with the module to load, and when the host is a
+    network namespace and the kernel would refuse it there.
     """
     with connect(host_name, config) as host:
-        current, available, _ = _settings(host)
+        current, available, allowed = _settings(host)
         if algorithm not in available:
-            raise PlanError(_absent(host_name, algorithm, available), hint=_way(host, algorithm, available))
+            what = f"{host_name} has no TCP congestion control {algorithm!r}; available: {', '.join(available)}"
+            raise PlanError(what, hint=_way(host, algorithm, available))
+        if host.endpoint.netns and algorithm not in allowed:
+            raise _restricted(host, algorithm, allowed)
         steps = [] if algorithm == current else [SetSysctl.on(host, KEY, algorithm)]
     return Plan(f"TCP congestion control of {host_name}: {algorithm}", steps)
 
@@ -91,7 +95,8 @@ def _sockets(host: Host, names: set[str]) -> Counter[str] | None:
     if not result.ok:
         return None
     details = (line.split() for line in result.stdout.splitlines() if line[:1].isspace())
-    return Counter(word for words in details for word in words[:8] if word in names)
+    firsts = (next((word for word in words if word in names), "") for words in details)
+    return Counter(name for name in firsts if name)
 
 
 def _findings(host_name: str, current: str, used: Counter[str] | None) -> list[Finding]:
@@ -106,8 +111,12 @@ def _findings(host_name: str, current: str, used: Counter[str] | None) -> list[F
     return [Finding(severity="info", subject=host_name, summary=summary, evidence="ss -ti", remedy=remedy)]
 
 
-def _absent(host_name: str, algorithm: str, available: list[str]) -> str:
-    return f"{host_name} has no TCP congestion control {algorithm!r}; available: {', '.join(available)}"
+def _restricted(host: Host, algorithm: str, allowed: list[str]) -> PlanError:
+    what = f"{host.name}: a network namespace may only use an allowed algorithm, {algorithm!r} is not; allowed: "
+    command = f"sysctl -w {_ALLOWED}='{' '.join([*allowed, algorithm])}'"
+    return PlanError(
+        what + ", ".join(allowed), hint=f"allow it on the machine itself, outside the namespace: {command}"
+    )
 
 
 def _way(host: Host, algorithm: str, available: list[str]) -> str:

@@ -56,7 +56,7 @@ def reaps(init: Init, kind: Kind) -> tuple[Reaps, str]:
         return "no", "it has zombies that stayed"
     if has(init.process.ignored, SIGCHLD) and not has(init.process.blocked, SIGCHLD):
         return "yes", "SIGCHLD is ignored: the kernel reaps"
-    if kind.reaps != "unknown" and disposition(init, SIGTERM) != "dropped":
+    if kind.reaps != "unknown" and init.exe and disposition(init, SIGTERM) != "dropped":
         return kind.reaps, f"{_called(init)} does"
     if init.waits is None:
         return "unknown", "only root may see what it waits for"

@@ -9,17 +9,45 @@ from typing import Any
 
 from sretoolkit.actor import Process
 from sretoolkit.clock import poll
+from sretoolkit.config import Config
 from sretoolkit.errors import PlanError, SREToolkitError, UndoFailed
+from sretoolkit.journal import close_run
+from sretoolkit.journal.runs import reopen_run
 from sretoolkit.lease import Leases, free_leases
 from sretoolkit.plan.context import Context
-from sretoolkit.plan.execution import Execution
+from sretoolkit.plan.execution import Execution, state_of
 from sretoolkit.plan.history import PlanHistory, fold
 from sretoolkit.plan.plan import Outcome, Plan
-from sretoolkit.plan.session import Session, enter
+from sretoolkit.plan.session import Session, enter, rejoin
 from sretoolkit.plan.step import Step, World
 from sretoolkit.plan.undo import Change, undo_changes
+from sretoolkit.store import Store
 
 KERNEL_GRACE = 10.0
+
+
+def recover(store: Store, run: str, *, config: Config, resume: bool = False, force: bool = False) -> list[str]:
+    """Undo or resume a run that nobody runs any more, and close it; returns what was done, a line each.
+
+    Raises what the undo or the plan raises; the run is closed as ``held`` then.
+    """
+    session = rejoin(store, run, config=config)
+    reopen_run(session.journal, why="resume" if resume else "recover")
+    state, code, text = "held", 1, ""
+    try:
+        if resume:
+            lines = [str(outcome) for outcome in resume_run(session)]
+            state, code = "completed", 0
+        else:
+            lines = undo_run(session, force=force)
+            held = any(line.startswith("held: ") for line in lines)
+            state, text = ("held", "the plan's policy is to hold") if held else ("undone", "")
+    except SREToolkitError as error:
+        state, code, text = state_of(error), error.exit_code, error.message
+        raise
+    finally:
+        close_run(session.journal, session.keys, state=state, exit_code=code, error=text)
+    return lines
 
 
 def undo_run(session: Session, *, context: Context | None = None, force: bool = False) -> list[str]:

@@ -6,7 +6,7 @@ import ast
 import io
 import keyword
 import tokenize
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
@@ -36,10 +36,10 @@ class Parameters:
     items: tuple[Parameter, ...]
     spelling: Mapping[str, str]
 
-    def check(self, given: Mapping[str, Any], *, text: bool = False) -> dict[str, Any]:
+    def check(self, given: Mapping[str, Any], *, texts: Collection[str] = ()) -> dict[str, Any]:
         """The value of every parameter; raises `ParameterError` with every fault at once.
 
-        With ``text`` the given values are texts from a command line, parsed by the declared types.
+        The values named in ``texts`` are texts from a command line, and are parsed by the declared types.
         """
         known = {item.name: item for item in self.items}
         faults = [_unknown(name, list(known)) for name in given if name not in known]
@@ -50,7 +50,7 @@ class Parameters:
                     if item.required:
                         raise Fault(f"is required ({item.kind}{': ' + item.help if item.help else ''})")
                     values[item.name] = item.default
-                elif text and isinstance(given[item.name], str):
+                elif item.name in texts:
                     values[item.name] = item.kind.parse(given[item.name])
                 else:
                     values[item.name] = item.kind.accept(given[item.name])

@@ -133,7 +133,7 @@ class Supervisor:
             status = await self._cell(client, cell, index, ends)
             _mark(cell, status)
             self._note("cell", {"cell": index, "id": cell.get("id", ""), "status": status, "seconds": _seconds(cell)})
-            self._on_event("cell-end", {"cell": index + 1, "cells": total, "status": status, "seconds": _seconds(cell)})
+            self._on_event("cell-end", {"cell": index + 1, "cells": total, "status": status, "texts": _texts(cell)})
             self.save(notebook)
             if status != "completed":
                 self._why = status
@@ -302,6 +302,12 @@ def _mark(cell: NotebookNode, status: CellStatus) -> None:
 def _seconds(cell: NotebookNode) -> float | None:
     duration = cell.metadata.get("papermill", {}).get("duration")
     return None if duration is None else round(duration, 3)
+
+
+def _texts(cell: NotebookNode) -> list[str]:
+    """What a cell's outputs say as plain text: results and streams; an error's is in the ending."""
+    texts = [output.get("text") or output.get("data", {}).get("text/plain", "") for output in cell.outputs]
+    return [text for text in texts if text]
 
 
 def _gate_failed(plans: list[PlanHistory]) -> bool:

@@ -46,6 +46,10 @@ class Dialect:
         """The error as `StoreUnavailable` when the database is locked, away or full; None when it is our own fault."""
         raise NotImplementedError
 
+    def backup(self, connection: Any, path: Path) -> None:
+        """Copy the whole database into a new file."""
+        raise NotImplementedError
+
     def reserve(self, run: str) -> Path | None:
         """The file that keeps room for a run's closing entries, where the store shares a disk with us."""
         return None

@@ -124,6 +124,15 @@ class Store:
             pass
         return False
 
+    def backup(self, path: Path) -> None:
+        """Copy the database into a new file while it is in use; raises `ConfigError` where the server has its own way."""
+        if path.exists():
+            raise ConfigError(f"{path} exists already", hint="name a new file")
+        try:
+            self.dialect.backup(self._connection(), path)
+        except Exception as error:
+            self._raise(error)
+
     def close(self) -> None:
         """Close every connection that this process opened."""
         with self._lock:

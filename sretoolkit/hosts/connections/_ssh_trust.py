@@ -50,6 +50,19 @@ def _load(client: paramiko.SSHClient, file: Path, name: str) -> None:
         raise ConfigError(what, hint="mend the line that is no host key") from error
 
 
+def load_key(path: str, passphrase: str | None, name: str) -> paramiko.PKey:
+    """The private key (and its certificate beside it); `ConfigError` when there is none, `HostError` when it is no use."""
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise ConfigError(f"[hosts.{name}] key: there is no file {file}", hint="name the private key's file")
+    try:
+        return paramiko.PKey.from_path(file, passphrase.encode() if passphrase else None)
+    except Exception as error:  # the library raises half a dozen unrelated kinds
+        what = f"{name}: the key {file} cannot be used: {error}; nothing ran"
+        hint = "it must be a private key that ssh reads too; an encrypted one needs the right passphrase"
+        raise HostError(what, host=name, hint=hint) from error
+
+
 def refusal(error: BaseException, name: str, address: str, port: int | None) -> HostError | None:
     """The error for what trying again cannot mend; None for anything else."""
     scan = f"ssh-keyscan {f'-p {port} ' if port else ''}{address}"
@@ -63,7 +76,4 @@ def refusal(error: BaseException, name: str, address: str, port: int | None) -> 
     if isinstance(error, paramiko.AuthenticationException):
         hint = "check user, key, passphrase and password of its table, and the host's authorized_keys"
         return HostError(f"{name}: the host does not let us in: {error}; nothing ran", host=name, hint=hint)
-    if isinstance(error, paramiko.SSHException) and "private key" in str(error).lower():
-        hint = "it must be a private key that ssh reads too; an encrypted one needs passphrase"
-        return HostError(f"{name}: the key cannot be used: {error}", host=name, hint=hint)
     return None

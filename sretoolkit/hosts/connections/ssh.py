@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, ClassVar
 
 import fabric  # type: ignore[import-untyped]
@@ -22,7 +21,7 @@ from sretoolkit.config import Config
 from sretoolkit.errors import ConfigError, HostError, Unreachable
 from sretoolkit.hosts.connection import Connection, open_connection
 from sretoolkit.hosts.connections._ssh_streams import BROKEN, settle, start, without_noise, wrapped
-from sretoolkit.hosts.connections._ssh_trust import RefuseUnknown, load_known_hosts, refusal
+from sretoolkit.hosts.connections._ssh_trust import RefuseUnknown, load_key, load_known_hosts, refusal
 from sretoolkit.hosts.endpoint import Endpoint, resolve
 from sretoolkit.hosts.result import OUTPUT_LIMIT, Output, Sink
 from sretoolkit.secrets import Secret
@@ -184,15 +183,11 @@ class SSH(Connection):
 
     def _credentials(self) -> dict[str, Any]:
         given: dict[str, Any] = dict.fromkeys(("banner_timeout", "auth_timeout", "channel_timeout"), _CONNECT_TIMEOUT)
-        if "key" in self.given:
-            path = Path(self.given["key"]).expanduser()
-            if not path.is_file():
-                what = f"[hosts.{self.endpoint.name}] key: there is no file {path}"
-                raise ConfigError(what, hint="name the private key's file")
-            given["key_filename"] = [str(path)]
         for name in ("password", "passphrase"):
             if name in self.given:
                 given[name] = Secret(self.given[name]).reveal()
+        if "key" in self.given:
+            given["pkey"] = load_key(self.given["key"], given.get("passphrase"), self.endpoint.name)
         if "key" in self.given or "password" in self.given:
             given.update(allow_agent=False, look_for_keys=False)
         return given

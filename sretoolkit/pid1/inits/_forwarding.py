@@ -21,7 +21,7 @@ class Forwarding(Plain):
 
     def stop(self, init: Init, which: int, *, assumed: bool) -> Stop:
         """It exits as its child does; so what counts is what the child does with the signal."""
-        if disposition(init, which) in ("dropped", "ignored", "blocked"):
+        if disposition(init, which) in ("dropped", "ignored", "blocked", "unknown"):
             return super().stop(init, which, assumed=assumed)
         if not init.children:
             return Stop("handled", f"{init.program} takes the signal; it has no child now")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any, ClassVar
 
 from sretoolkit.errors import ConfigError, StoreUnavailable
@@ -68,3 +69,7 @@ class Postgresql(Dialect):
 
             return StoreUnavailable(f"the store {mask(self.url)} does not answer: {error}", hint="check server and store.url")
         return None
+
+    def backup(self, connection: Any, path: Path) -> None:
+        """PostgreSQL has its own tools for that."""
+        raise ConfigError("a PostgreSQL store is copied by its own tools", hint=f"pg_dump -Fc -f {path} DATABASE")

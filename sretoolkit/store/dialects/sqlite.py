@@ -67,6 +67,11 @@ class Sqlite(Dialect):
             return StoreUnavailable(f"the store {self.path} cannot be used: {error}", hint="check the file, or set store.url")
         return None
 
+    def backup(self, connection: Any, path: Path) -> None:
+        """A consistent copy, made while others write."""
+        connection.execute("VACUUM INTO :path", {"path": str(path)})
+        path.chmod(0o600)
+
     def reserve(self, run: str) -> Path | None:
         """Beside the database."""
         return self.path.with_name(f"{self.path.name}.reserve-{run}")

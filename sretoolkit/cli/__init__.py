@@ -1,0 +1,1 @@
+"""The ``sretoolkit`` command: a thin front of what the other packages do."""

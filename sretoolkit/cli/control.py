@@ -1,0 +1,101 @@
+"""``control``, ``approve`` and ``lease``."""
+
+from __future__ import annotations
+
+import click
+
+from sretoolkit.cli.main import json_option
+from sretoolkit.cli.runs import complete_run
+
+
+@click.command("control")
+@click.argument("run", required=False, shell_complete=complete_run)
+@click.argument("verb", type=click.Choice(["stop", "abort", "pause", "resume", "promote", "skip"]))
+@click.option("--all", "every", is_flag=True, help="Every run: stop is the global kill switch, resume ends it.")
+@click.option("--step", default="", help="The number of the step that skip means; the next one when not given.")
+@click.option("--reason", default="", help="Why; it is journalled.")
+def control_command(run: str | None, verb: str, every: bool, step: str, reason: str) -> None:
+    """Tell a running run something: stop (hold), abort (undo), pause, resume, promote (a gate), skip (a step)."""
+    from sretoolkit.actor import Actor
+    from sretoolkit.config import Config
+    from sretoolkit.errors import PlanError
+    from sretoolkit.journal import load_run
+    from sretoolkit.plan.control import EVERY_RUN, tell
+    from sretoolkit.store import open_store
+
+    if bool(run) == every:
+        raise click.UsageError("name a run, or --all")
+    config = Config.load()
+    with open_store(config) as store:
+        name = EVERY_RUN
+        if run:
+            found = load_run(store, run)
+            if found.state != "running":
+                raise PlanError(f"run {found.id} does not listen: it is {found.state}", hint=f"`sretoolkit show {found.id}`")
+            name = found.id
+        tell(store, name, verb, actor=Actor.current(config), reason=reason, subject=step)  # type: ignore[arg-type]
+    click.echo(f"told {'every run' if every else name}: {verb}")
+
+
+@click.command("approve")
+@click.argument("run", shell_complete=complete_run)
+@click.option("--valid", default="8h", show_default=True, metavar="DURATION", help="The approval ends after this time.")
+def approve_command(run: str, valid: str) -> None:
+    """Approve exactly what a waiting run has planned. Who asked for it cannot do so, unless the runbook says so."""
+    from sretoolkit.actor import Actor
+    from sretoolkit.clock import parse_duration
+    from sretoolkit.config import Config
+    from sretoolkit.journal import Journal, load_run
+    from sretoolkit.plan.approval import approve
+    from sretoolkit.store import open_store
+
+    config = Config.load()
+    with open_store(config) as store:
+        found = load_run(store, run)
+        demands = Journal(store, found.id, actor=Actor.current(config)).entries()[0].payload["demands"]
+        plan = approve(
+            store, found, actor=Actor.current(config), config=config,
+            self_approval=demands.get("self_approval", False), valid_for=parse_duration(valid),
+        )  # fmt: skip
+    click.echo(f"approved plan {plan[:12]} of run {found.id} for {valid}")
+    click.echo(f"next: sretoolkit run --resume {found.id}")
+
+
+@click.group("lease", invoke_without_command=True)
+@json_option
+@click.pass_context
+def lease_command(ctx: click.Context, as_json: bool) -> None:
+    """List who may change what right now; `lease release TARGET` ends a held or expired one."""
+    if ctx.invoked_subcommand:
+        return
+    from sretoolkit.cli.output import local_time, print_json, print_table
+    from sretoolkit.lease import find_leases
+    from sretoolkit.store import open_store
+
+    with open_store() as store:
+        found = find_leases(store)
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        (row["target"], row["state"], row["run"], row["who"], local_time(row["since"]), local_time(row["expires"]) or "never")
+        for row in found
+    ]
+    print_table(("TARGET", "STATE", "RUN", "WHO", "SINCE", "EXPIRES"), rows, empty="nobody holds anything")
+
+
+@lease_command.command("release")
+@click.argument("target")
+def release_command(target: str) -> None:
+    """End a held or expired lease, when the target is as it should be."""
+    from sretoolkit.actor import Actor
+    from sretoolkit.config import Config
+    from sretoolkit.journal import Journal
+    from sretoolkit.lease import release_lease
+    from sretoolkit.store import open_store
+
+    config = Config.load()
+    with open_store(config) as store:
+        run = release_lease(store, target)
+        Journal(store, run, actor=Actor.current(config)).append("lease-released", {"by": "hand"}, target=target)
+    click.echo(f"released {target}")
