@@ -119,7 +119,9 @@ class Sshd:
     def _program(self) -> str:
         found = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/sbin:" + os.environ.get("PATH", ""))
         if not found or not shutil.which("ssh-keygen"):
-            raise SshdMissingError("no sshd and ssh-keygen here; install the package openssh-server (Debian: apt install)")
+            raise SshdMissingError(
+                "no sshd and ssh-keygen here; install the package openssh-server (Debian: apt install)"
+            )
         if os.getuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         return found

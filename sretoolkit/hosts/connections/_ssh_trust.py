@@ -51,7 +51,7 @@ def _load(client: paramiko.SSHClient, file: Path, name: str) -> None:
 
 
 def load_key(path: str, passphrase: str | None, name: str) -> paramiko.PKey:
-    """The private key (and its certificate beside it); `ConfigError` when there is none, `HostError` when it is no use."""
+    """The private key, with its certificate if there is one; `ConfigError` or `HostError` when it cannot be used."""
     file = Path(path).expanduser()
     if not file.is_file():
         raise ConfigError(f"[hosts.{name}] key: there is no file {file}", hint="name the private key's file")
