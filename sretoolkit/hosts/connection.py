@@ -28,9 +28,10 @@ class Connection(ABC):
         self.given: dict[str, Any] = _checked(endpoint, self.options)
 
     @abstractmethod
-    def execute(self, command: str, *, timeout: float, input: bytes) -> Output:
-        """Run a POSIX shell command and wait for it, at most ``timeout`` seconds; then it is killed with its children.
+    def execute(self, command: str, *, timeout: float, data: bytes) -> Output:
+        """Run a POSIX shell command with ``data`` as its stdin, and wait at most ``timeout`` seconds for its end.
 
+        At the deadline it is killed with its children.
         Raises `Unreachable` when there is no connection (nothing ran) or when it was cut (the command is in doubt),
         and another `HostError` when trying again cannot help: wrong key, unknown host key.
         """

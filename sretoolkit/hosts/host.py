@@ -51,7 +51,7 @@ class Host:
         *,
         timeout: float,
         check: bool = True,
-        input: bytes | str | None = None,
+        input: bytes | str | None = None,  # noqa: A002 - as subprocess.run calls it
     ) -> Result:
         """Run a list of arguments (quoted for you) or a shell command line (POSIX sh), for at most ``timeout`` seconds.
 
@@ -71,7 +71,7 @@ class Host:
         return output.stdout
 
     def read_text(self, path: str) -> str:
-        """The content of a UTF-8 text file; bytes that are none appear as ``\\xNN``."""
+        r"""The content of a UTF-8 text file; bytes that are none appear as ``\xNN``."""
         return self.read(path).decode("utf-8", "backslashreplace")
 
     def write(self, path: str, data: bytes | str, *, mode: int | None = None) -> None:
@@ -113,7 +113,7 @@ class Host:
     def _complete(self, line: str, timeout: float, data: bytes, check: bool) -> tuple[Result, Output]:
         inside = shlex.join([*self._prefix, "sh", "-c", line]) if self._prefix else line
         started = time.monotonic()
-        output = self.connection.execute(inside, timeout=timeout, input=data)
+        output = self.connection.execute(inside, timeout=timeout, data=data)
         elapsed = time.monotonic() - started
         out, err = (stream.decode("utf-8", "backslashreplace") for stream in (output.stdout, output.stderr))
         code = 124 if output.exit_code is None else output.exit_code

@@ -22,9 +22,9 @@ class Output:
 
 @dataclass(frozen=True)
 class Result:
-    """A command that ended: exit code (128 + n for signal n), output as text, seconds it took, where and what it was.
+    r"""A command that ended: exit code (128 + n for signal n), output as text, seconds it took, where and what it was.
 
-    Bytes that are not UTF-8 appear as ``\\xNN``; ``truncated`` is true when a stream exceeded `OUTPUT_LIMIT`.
+    Bytes that are not UTF-8 appear as ``\xNN``; ``truncated`` is true when a stream exceeded `OUTPUT_LIMIT`.
     """
 
     exit_code: int

@@ -19,7 +19,7 @@ class Scripted(Connection):
         self.answers = answers
         self.commands: list[str] = []
 
-    def execute(self, command: str, *, timeout: float, input: bytes) -> Output:
+    def execute(self, command: str, *, timeout: float, data: bytes) -> Output:
         """The scripted answer."""
         self.commands.append(command)
         for part, answer in self.answers.items():

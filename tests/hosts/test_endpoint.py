@@ -16,7 +16,7 @@ from sretoolkit.hosts.endpoint import Endpoint, resolve
 
 
 def test_local_names_need_no_configuration() -> None:
-    """ "localhost" and "local" are this machine."""
+    """The names "localhost" and "local" are this machine."""
     assert [resolve(name, Config()).connection for name in ("local", "localhost")] == ["local", "local"]
 
 

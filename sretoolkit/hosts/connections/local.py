@@ -21,11 +21,11 @@ _CHUNK = 65536
 class Local(Connection):
     """Commands on this machine, by ``/bin/sh``."""
 
-    def execute(self, command: str, *, timeout: float, input: bytes) -> Output:
+    def execute(self, command: str, *, timeout: float, data: bytes) -> Output:
         """Run the command; nothing of it is left running after a timeout or an interrupt."""
         process = subprocess.Popen(
             ["/bin/sh", "-c", command],
-            stdin=subprocess.PIPE if input else subprocess.DEVNULL,
+            stdin=subprocess.PIPE if data else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
@@ -33,7 +33,7 @@ class Local(Connection):
         )
         out, err = Sink(OUTPUT_LIMIT), Sink(OUTPUT_LIMIT)
         try:
-            ended = _converse(process, input, out, err, time.monotonic() + timeout)
+            ended = _converse(process, data, out, err, time.monotonic() + timeout)
         except BaseException:
             _kill(process)
             raise
@@ -54,12 +54,11 @@ class Local(Connection):
 
 def _converse(process: subprocess.Popen[bytes], data: bytes, out: Sink, err: Sink, deadline: float) -> bool:
     """Feed stdin and drain both pipes until the process has ended; False at the deadline."""
-    assert process.stdout
-    assert process.stderr
     rest, ended = memoryview(data), None
     with selectors.DefaultSelector() as pipes:
-        pipes.register(process.stdout.fileno(), selectors.EVENT_READ, out)
-        pipes.register(process.stderr.fileno(), selectors.EVENT_READ, err)
+        for pipe, sink in ((process.stdout, out), (process.stderr, err)):
+            if pipe:
+                pipes.register(pipe.fileno(), selectors.EVENT_READ, sink)
         if process.stdin:
             os.set_blocking(process.stdin.fileno(), False)
             pipes.register(process.stdin.fileno(), selectors.EVENT_WRITE, process.stdin)

@@ -59,11 +59,11 @@ class SSH(Connection):
         """Where to, as the configuration says; the host's own name when it says nothing."""
         return str(self.given.get("address", self.endpoint.name))
 
-    def execute(self, command: str, *, timeout: float, input: bytes) -> Output:
+    def execute(self, command: str, *, timeout: float, data: bytes) -> Output:
         """Run the command in a channel of its own; at the deadline it is killed through a second one."""
         deadline = time.monotonic() + timeout
         with self._slot(deadline), self._channel(deadline) as channel:
-            return self._exchange(channel, command, input, deadline)
+            return self._exchange(channel, command, data, deadline)
 
     def by_hand(self, command: str) -> str:
         """The ``ssh`` command line."""
@@ -227,7 +227,6 @@ class SSH(Connection):
             return False
 
     def _refused(self, error: BaseException) -> HostError:
-        assert self._fabric is None
         if found := refusal(error, self.endpoint.name, self.address, self.given.get("port")):
             return found
         return self._unreachable(f"no connection to {self.login}: {_word(error)}; nothing ran")
