@@ -56,7 +56,10 @@ class Table:
                 )
 
     def _repr_html_(self) -> str:
-        head = "".join(f'<th style="{_CELL};border-bottom-width:2px">{escape(name)}</th>' for name in self.columns)
+        head = "".join(
+            f'<th style="{_CELL};border-bottom-width:2px{self._aside(place)}">{escape(name)}</th>'
+            for place, name in enumerate(self.columns)
+        )
         body = "".join(
             "<tr>" + "".join(f'<td style="{_CELL}{_aside(cell)}">{escape(cell)}</td>' for cell in row) + "</tr>"
             for row in self.rows
@@ -64,13 +67,18 @@ class Table:
         caption = f'<p style="margin:12px 0 4px"><b>{escape(self.title)}</b></p>' if self.title else ""
         if not self.rows:
             return f"{caption}<p>nothing to show</p>"
-        return f'{caption}<table style="border-collapse:collapse"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+        rows = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
+        return f'{caption}<table style="border-collapse:collapse">{rows}</table>'
 
     def __str__(self) -> str:
         lines: list[Sequence[Any]] = [self.columns, *self.rows]
         widths = [max(_width(plain(line[place])) for line in lines) for place in range(len(self.columns))]
         text = ["  ".join(map(_padded, line, widths)).rstrip() for line in lines] if self.rows else ["nothing to show"]
         return "\n".join([plain(self.title), *text] if self.title else text)
+
+    def _aside(self, place: int) -> str:
+        """A name above nothing but numbers stands to the right as they do."""
+        return _aside(0) if self.rows and all(_is_number(row[place]) for row in self.rows) else ""
 
 
 @dataclass(frozen=True)

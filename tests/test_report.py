@@ -83,6 +83,8 @@ def test_a_table_aligns_its_columns() -> None:
     expected = ["t", "name  count  note", "web       5  a", "東京   1234  b", "e\u0301       1.5  c"]
     assert expected == str(table).splitlines()
     assert 'text-align:right">5</td>' in table._repr_html_()
+    assert 'text-align:right">count</th>' in table._repr_html_()
+    assert 'text-align:right">note</th>' not in table._repr_html_()
     assert 'text-align:right">True' not in Table("t", ["a"], [[True]])._repr_html_()
 
 

@@ -58,13 +58,13 @@ class Drawing:
         decimals = max(0, -math.floor(math.log10(self.ticks[1] - self.ticks[0]) + 1e-9))
         for tick in self.ticks if self.tracks else ():
             y = self.y(tick * self.factor)
-            yield f'<line x1="{_LEFT}" x2="{_RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="{_RULE}"/>'
+            yield _rule((_LEFT, _RIGHT), (y, y), _RULE)
             yield _text(_LEFT - 8, y + 4, f"{tick:.{decimals}f}{self.suffix}", fill=_FAINT, anchor="end")
         for time, label in time_ticks(self.start, self.end):
             x = self.x(time)
-            yield f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{_BOTTOM}" stroke="{_RULE}"/>'
+            yield _rule((x, x), (_TOP, _BOTTOM), _RULE)
             yield _text(x, _BOTTOM + 17, label, fill=_FAINT, anchor="middle")
-        yield f'<line x1="{_LEFT}" x2="{_RIGHT}" y1="{_BOTTOM}" y2="{_BOTTOM}" stroke="{_FAINT}"/>'
+        yield _rule((_LEFT, _RIGHT), (_BOTTOM, _BOTTOM), _FAINT)
 
     def _lines(self) -> Iterator[str]:
         lines = [list(stretches(track)) for track in self.tracks]
@@ -98,7 +98,7 @@ class Drawing:
         for value, label in self.chart.thresholds if self.tracks else ():
             if math.isfinite(value):
                 y = self.y(value)
-                yield f'<line x1="{_LEFT}" x2="{_RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="{_ALARM}" stroke-dasharray="7 4"/>'
+                yield _rule((_LEFT, _RIGHT), (y, y), _ALARM, dash="7 4")
                 text = f"{_cut(label, 40)} {quantity(value, self.chart.unit)}"
                 yield _text(_RIGHT - 4, y - 5 if y > _TOP + 16 else y + 14, text, fill=_ALARM, anchor="end", halo=True)
 
@@ -113,7 +113,7 @@ class Drawing:
             width = 7.2 * len(label) + 8
             row = next((row for row in range(3) if ends[row] <= x), 2)
             ends[row] = x + width
-            yield f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{_BOTTOM}" stroke="{_MARK}" stroke-dasharray="2 3"/>'
+            yield _rule((x, x), (_TOP, _BOTTOM), _MARK, dash="2 3")
             at, anchor = (x - 4, "end") if x + width > _RIGHT else (x + 4, "start")
             yield _text(at, _TOP + 12 + 15 * row, label, fill=_MARK, anchor=anchor, halo=True)
 
@@ -161,8 +161,14 @@ def _cut(text: str, most: int) -> str:
     return shown if len(shown) <= most else shown[: max(1, most - 1)] + "…"
 
 
+def _rule(x: tuple[float, float], y: tuple[float, float], colour: str, *, dash: str = "") -> str:
+    ends = f'x1="{x[0]:.1f}" x2="{x[1]:.1f}" y1="{y[0]:.1f}" y2="{y[1]:.1f}"'
+    return f'<line {ends} stroke="{colour}"' + (f' stroke-dasharray="{dash}"/>' if dash else "/>")
+
+
 def _text(
     x: float, y: float, text: str, *, fill: str = _INK, anchor: str = "start", size: int = 12, halo: bool = False
 ) -> str:
     outline = ' stroke="#fcfdfe" stroke-width="3" paint-order="stroke"' if halo else ""
-    return f'<text x="{x:.1f}" y="{y:.1f}" fill="{fill}" text-anchor="{anchor}" font-size="{size}"{outline}>{escape(text)}</text>'
+    place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
+    return f'<text {place} fill="{fill}" font-size="{size}"{outline}>{escape(text)}</text>'

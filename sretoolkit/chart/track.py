@@ -11,7 +11,7 @@ _SPARK_WIDTH = 48
 
 
 class Line(NamedTuple):
-    """One named series: ascending times in milliseconds since the epoch (UTC) and a value for each; NaN or None is a gap."""
+    """One named series: ascending times (milliseconds since the epoch, UTC), a value for each; NaN or None is a gap."""
 
     name: str
     times: Sequence[float]

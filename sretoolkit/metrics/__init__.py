@@ -1,8 +1,8 @@
 """Metrics: many monitoring systems, one shape of answer.
 
-``query("prod", 'up{job="node"}', window=timedelta(hours=1))`` answers with a report; ``connect("prod")`` gives the source
-itself, whose ``range`` and ``instant`` answer with a `SeriesFrame`. A source is a name from the configuration or a URL
-such as ``prometheus+http://127.0.0.1:9090``. Importing this package imports neither numpy nor any client library.
+``query("prod", 'up{job="node"}', window=timedelta(hours=1))`` answers with a report; ``connect("prod")`` gives the
+source itself, whose ``range`` and ``instant`` answer with a `SeriesFrame`. A source is a name from the configuration or
+a URL such as ``prometheus+http://127.0.0.1:9090``. Importing this package imports neither numpy nor a client library.
 """
 
 from __future__ import annotations

@@ -35,10 +35,10 @@ class Sample(NamedTuple):
 class SeriesFrame:
     """Series on one grid of UTC times.
 
-    ``times``: int64 milliseconds since the epoch, ascending, ``interval`` apart. ``values``: float64, one row a time, one
-    column a series; NaN = no sample (never 0), infinities are real samples. ``labels``: one mapping a column. ``closed``:
-    which end of the interval behind a value belongs to it. ``complete``: False when the system gave only part of what it
-    has. Raises `ValueError` when the shapes do not fit.
+    ``times``: int64 milliseconds since the epoch, ascending, ``interval`` apart. ``values``: float64, one row a time,
+    one column a series; NaN = no sample (never 0), infinities are real samples. ``labels``: one mapping a column.
+    ``closed``: which end of the interval behind a value belongs to it. ``complete``: False when the system gave only
+    part of what it has. Raises `ValueError` when the shapes do not fit.
     """
 
     times: NDArray[np.int64]

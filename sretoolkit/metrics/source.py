@@ -87,8 +87,6 @@ def connect(source: str, config: Config | None = None, *, clock: Clock | None = 
 
     Nothing is sent yet. Raises `ConfigError` (also `UnknownPlugin`) when there is no such source or kind.
     """
-    if "://" in source:
-        endpoint = Endpoint.from_url(source)
-    else:
-        endpoint = Endpoint.from_config(source, config or Config.load())
+    by_url = "://" in source
+    endpoint = Endpoint.from_url(source) if by_url else Endpoint.from_config(source, config or Config.load())
     return SOURCES[endpoint.kind](endpoint, clock=clock)

@@ -41,7 +41,8 @@ def test_a_recording_gives_what_it_must(case: Case, monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(sys.modules[SOURCES[case.kind].__module__], "MOST_POINTS", most)
     with replay(case.exchanges) as url:
         if "error" not in case.expected:
-            return case.check(case.answer(url))
+            case.check(case.answer(url))
+            return
         with pytest.raises(getattr(errors, case.expected["error"])) as caught:
             case.answer(url)
         assert case.expected["says"] in caught.value.message

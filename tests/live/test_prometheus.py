@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from sretoolkit.config import Config
 from sretoolkit.errors import NoData, QueryError, SourceUnavailable
 from sretoolkit.metrics import connect, explore, health, query
 from sretoolkit.metrics.sources import prometheus
+from sretoolkit.runbook import Order, Runbook, run_runbook
 from tests.recordings.record_prometheus import COUNT, EVERY, START, at, history
+from tests.stack.process import free_port
 from tests.stack.prometheus import Prometheus
 
 pytestmark = pytest.mark.live
@@ -100,3 +103,33 @@ def test_health_tells_the_version_and_the_target_that_is_down(server: Prometheus
     assert ("medium", "targets", "2 of 3 up") == (found.severity, found.subject, report.facts["targets"])
     assert "connection refused" in found.evidence
     assert report.facts["version"][0].isdigit()
+
+
+def ordered(path: str, given: dict[str, object]) -> Order:
+    """A run of one of our notebooks."""
+    book = Runbook.read(Path(__file__).parents[2] / path)
+    return Order(book, book.parameters.check(given))
+
+
+def test_the_runbook_keeps_the_answer_on_record(server: Prometheus, config: Config) -> None:
+    """Run as a scheduler runs it, the runbook's record holds facts, picture and table."""
+    result = run_runbook(ordered("runbooks/query_metrics.ipynb", {"source": server.source}), config)
+    assert result.ok
+    assert result.html is not None
+    page = result.html.read_text()
+    assert 'src="data:image/svg+xml;base64,' in page
+    assert "prometheus 2" in page or "prometheus 3" in page
+
+
+def test_the_runbook_fails_when_nothing_is_there(server: Prometheus, config: Config) -> None:
+    """A query that matches nothing ends the run as failed, with the reason."""
+    result = run_runbook(ordered("runbooks/query_metrics.ipynb", {"source": server.source, "query": "nope"}), config)
+    assert result.state == "failed"
+    assert "has no data for nope" in result.error
+
+
+def test_the_tour_works_on_a_machine_without_anything(config: Config) -> None:
+    """Without a Prometheus and without configuration the first notebook runs to its end."""
+    source = f"prometheus+http://127.0.0.1:{free_port()}"
+    result = run_runbook(ordered("notebooks/00-start.ipynb", {"source": source}), config)
+    assert result.ok, result.error

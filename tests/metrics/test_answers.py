@@ -89,7 +89,7 @@ def test_exploring_without_a_server_is_kind() -> None:
 
 
 def test_health_of_a_missing_server_is_a_finding() -> None:
-    """health never raises for a server that is down."""
+    """The health of a source never raises for a server that is down."""
     assert "critical" == health(f"prometheus+http://127.0.0.1:{free_port()}").worst
 
 

@@ -57,7 +57,7 @@ def test_a_url_is_enough() -> None:
     ],
 )
 def test_a_bad_option_is_refused(options: dict[str, Any], says: str) -> None:
-    """What is missing, of a wrong type or contradictory is a configuration error with a hint, before anything is sent."""
+    """What is missing, of a wrong type or contradictory is a configuration error, before anything is sent."""
     with pytest.raises(ConfigError, match=says):
         Endpoint.from_config("prod", configured(**options))
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -52,7 +54,7 @@ def fixed(status: int, content: bytes, kind: str = "application/json", **headers
 @pytest.mark.parametrize(
     ("handle", "error", "says"),
     [
-        (fixed(200, b"<html>login</html>", "text/html"), SourceUnavailable, "text/html instead of Prometheus' JSON: <html>"),
+        (fixed(200, b"<html>", "text/html"), SourceUnavailable, "text/html instead of Prometheus' JSON: <html>"),
         (fixed(200, b"[]"), SourceUnavailable, "instead of Prometheus' JSON"),
         (fixed(200, b'{"status":"success"}'), SourceUnavailable, "instead of Prometheus' JSON"),
         (fixed(200, b"\xff\xfe\x1b[31m"), SourceUnavailable, r"\\x1b\[31m"),
@@ -85,7 +87,7 @@ def test_a_silent_server_is_given_up_in_time() -> None:
     """A server that accepts and says nothing is unavailable after the timeout."""
     over = threading.Event()
     with pytest.raises(SourceUnavailable, match=r"did not answer within 0\.5 s"):
-        ask_until(over, lambda request: None)
+        ask_until(over, lambda _: None)
 
 
 def test_a_trickling_server_is_given_up_in_time() -> None:
@@ -131,7 +133,7 @@ def test_an_answer_that_breaks_off_is_unavailable() -> None:
 
 
 def test_a_compressed_answer_is_read() -> None:
-    """gzip is understood, however small the pieces are in which it arrives."""
+    """Compression is understood, however small the pieces are in which it arrives."""
     content = gzip.compress(good())
     assert [[7.0]] == ask(fixed(200, content, Content_Encoding="gzip")).values.tolist()
 
@@ -276,7 +278,8 @@ def test_health_names_the_targets_that_are_down() -> None:
 def test_health_warns_of_a_login_in_clear(monkeypatch: pytest.MonkeyPatch) -> None:
     """A token for a server on the network over plain http is a finding even before the server answers."""
     monkeypatch.setenv("PROM_LOGIN", "s3cret-value")
-    with source("http://prom.invalid:9", token="env:PROM_LOGIN") as opened:
+    monkeypatch.setattr(socket, "getaddrinfo", Mock(side_effect=socket.gaierror(-2, "Name or service not known")))
+    with source("http://prom.example:9", token="env:PROM_LOGIN") as opened:
         findings = opened.health().findings
     assert ["critical", "medium"] == [finding.severity for finding in findings]
     assert "unencrypted" in findings[1].summary

@@ -95,7 +95,8 @@ class Postgres:
         for attempt in range(_ATTEMPTS):
             self.port = free_port()
             try:
-                return self.start()
+                self.start()
+                return
             except RuntimeError:
                 if attempt == _ATTEMPTS - 1 or "Address already in use" not in Path(self._log).read_text():
                     raise

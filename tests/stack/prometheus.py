@@ -1,8 +1,8 @@
-"""A real Prometheus with a node_exporter for a test, in a folder of its own, on loopback only.
+r"""A real Prometheus with a node_exporter for a test, in a folder of its own, on loopback only.
 
 ::
 
-    with Prometheus(openmetrics="# TYPE x gauge\\nx 1 1700000000\\n# EOF\\n") as server:
+    with Prometheus(openmetrics="# TYPE x gauge\nx 1 1700000000\n# EOF\n") as server:
         connect(server.source).instant("x", at=datetime.fromtimestamp(1700000000, UTC))
 """
 

@@ -1,4 +1,4 @@
-"""HTTP on loopback for tests: a strict replay of recorded answers, a recorder that makes them, and any other handler."""
+"""HTTP on loopback for tests: a strict replay of recorded answers, a recorder of them, and any other handler."""
 
 from __future__ import annotations
 

@@ -1,12 +1,14 @@
 """What goes over the wire to a Prometheus: a session for prometheus-api-client that judges every answer.
 
-The client builds the requests and unpacks ``data.result``. Here is what it leaves open: a deadline for the whole answer,
-form bodies (a long query does not fit a URL), no silent redirects, errors by kind, and what stands beside the result.
+The client builds the requests and unpacks ``data.result``. Here is what it leaves open: a deadline for the whole
+answer, form bodies (a long query does not fit a URL), no silent redirects, errors by kind, and what stands beside the
+result.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +23,7 @@ from sretoolkit.metrics.endpoint import Endpoint
 from sretoolkit.report import plain
 
 _PIECE = 1 << 18
+_ERRNO = re.compile(r"^\[Errno -?\d+\] ")
 
 
 class Result(list[Any]):
@@ -146,12 +149,12 @@ class Wire:
     def _foreign(self, response: requests.Response, content: bytes, where: dict[str, Any]) -> SourceError:
         """Something else than a Prometheus is at that address."""
         kind = plain(response.headers.get("Content-Type", "no content type"))
-        begin = plain(content[:60].decode(errors="replace"))
-        text = f"{self.endpoint.name} answered HTTP {response.status_code} with {kind} instead of Prometheus' JSON: {begin}"
+        begins = plain(content[:60].decode(errors="replace"))
+        text = f"{self.endpoint.name} answered HTTP {response.status_code} with {kind} instead of Prometheus' JSON"
         path = urlsplit(response.url).path
         hint = f"does url lead to the server itself (its API answers at {path}), not to a proxy's or another page?"
         error = SourceError if response.status_code == 404 else SourceUnavailable
-        return error(text, **where, hint=hint)
+        return error(f"{text}: {begins}", **where, hint=hint)
 
 
 def _fail(error: SourceError) -> Answer:
@@ -190,4 +193,5 @@ def _reason(error: BaseException) -> str:
         if not isinstance(inner, BaseException):
             break
         error = inner
-    return plain(getattr(error, "strerror", None) or str(error).rpartition(": ")[2])
+    text = getattr(error, "strerror", None) or str(error).rpartition(": ")[2]
+    return plain(_ERRNO.sub("", text))
