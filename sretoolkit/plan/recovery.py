@@ -162,7 +162,7 @@ def _undo_plan(plan: PlanHistory, session: Session, context: Context, force: boo
     longest = max(change.step.deadline.total_seconds() for change in changes)
     ttl = max(session.config.seconds("lease.ttl"), 1.5 * longest)
     leases = Leases(session.store, session.run, actor=session.actor, ttl=ttl, clock=context.clock)
-    leases.take([change.step.target for change in changes])
+    leases.take(_targets(plan))
     journal.append("leases-taken-over", {"plan": plan.hash, "leases": leases.tokens})
     try:
         undo_changes(changes, journal=journal, context=context, leases=leases, force=force)
@@ -175,15 +175,17 @@ def _undo_plan(plan: PlanHistory, session: Session, context: Context, force: boo
     return [f"undone: {change.step.describe()}" for change in changes]
 
 
+def _targets(plan: PlanHistory) -> list[str]:
+    return [item.target for item in plan.items if item.target]
+
+
 def _changes(plan: PlanHistory) -> list[Change]:
     return [Change(plan.hash, item.index, item.key, Step.from_dict(item.content)) for item in plan.to_undo]
 
 
 def _hold(plans: list[PlanHistory], session: Session) -> None:
     for plan in plans:
-        targets = [item.target for item in plan.items if item.target]
-        leases = Leases(session.store, session.run, actor=session.actor).take(targets)
-        leases.hold()
+        Leases(session.store, session.run, actor=session.actor).take(_targets(plan)).hold()
         if plan.state not in ("held", "stopped"):
             _note(session, "plan-held", {"plan": plan.hash, "error": f"policy: {plan.on_failure}"})
 

@@ -1,0 +1,156 @@
+"""Recovery: a dead process's changes are undone or ended from the journal alone; finished runs are undone by a new one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sretoolkit.actor import Actor
+from sretoolkit.config import Config
+from sretoolkit.errors import LeaseHeld, LeaseLost, PlanError, UndoFailed
+from sretoolkit.journal import Keys, find_runs, load_run, verify_run
+from sretoolkit.lease import Leases, find_leases
+from sretoolkit.plan import Plan
+from sretoolkit.plan.execution import run_alone
+from sretoolkit.plan.recovery import recover, reverse
+from sretoolkit.plan.session import Session, own_session, rejoin
+from sretoolkit.store import Store
+from tests.conftest import REPOSITORY
+from tests.plan.steps import Folder
+
+NewSession = Callable[..., Session]
+PROGRAM = """
+import sys
+from pathlib import Path
+from sretoolkit.config import Config
+from sretoolkit.plan import Plan
+from tests.plan.steps import Folder
+store, keys, world, policy = sys.argv[1:]
+config = Config.of(store={"url": store}, journal={"keys": keys})
+world = Folder(Path(world))
+Plan("t", [world.step("a"), world.step("b"), world.step("c")], on_failure=policy).run(apply=True, config=config)
+"""
+
+
+@pytest.fixture
+def killed(world: Folder, config: Config, store: Store) -> Callable[..., str]:
+    """Run a plan of three steps in another process that is SIGKILLed where the trap says; gives the run."""
+
+    def run(trap: str, policy: str = "undo") -> str:
+        world.step("a"), world.step("b"), world.step("c")
+        world.tell(trap, "kill")
+        arguments = [config["store.url"], config["journal.keys"], str(world.path), policy]
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False
+        )
+        assert -9 == done.returncode, done.stderr
+        return find_runs(store)[0].id
+
+    return run
+
+
+@pytest.mark.parametrize("trap", ["a.do", "a.done", "b.do", "b.done", "c.do", "c.done", "b.verify"])
+def test_a_killed_process_is_undone_from_the_journal(
+    killed: Callable[..., str], world: Folder, store: Store, config: Config, keys: Keys, trap: str
+) -> None:
+    """DESIGN "Who runs what": wherever the process was killed, recover leaves the old values, and the journal is whole."""
+    run = killed(trap)
+    assert "lost" == load_run(store, run).state
+    recover(store, run, config=config)
+
+    assert ["old", "old", "old"] == [world[name] for name in "abc"]
+    assert ("undone", [], "whole") == (load_run(store, run).state, find_leases(store), verify_run(store, keys, run).state)
+
+
+@pytest.mark.parametrize("trap", ["a.do", "a.done", "b.do", "b.done", "c.done"])
+def test_a_killed_process_is_resumed_from_the_journal(
+    killed: Callable[..., str], world: Folder, store: Store, config: Config, trap: str
+) -> None:
+    """DESIGN "in-doubt step": verified first, then each step was done exactly once."""
+    run = killed(trap)
+    recover(store, run, config=config, resume=True)
+
+    assert ["do a", "do b", "do c"] == world.log
+    assert ("completed", []) == (load_run(store, run).state, find_leases(store))
+
+
+def test_a_lost_run_keeps_others_off_until_it_is_recovered(
+    killed: Callable[..., str], world: Folder, store: Store, config: Config
+) -> None:
+    """DESIGN "A lease": the target of a lost run is not handed on over its unfinished change."""
+    run = killed("b.done")
+    with pytest.raises(LeaseHeld, match=run):
+        Plan("t", [world.step("a")]).run(apply=True, config=config, store=store)
+    store.write("UPDATE leases SET expires = 0")
+    with pytest.raises(LeaseHeld, match="recover"):
+        Plan("t", [world.step("a")]).run(apply=True, config=config, store=store)
+    recover(store, run, config=config)
+
+    assert "completed" == Plan("t", [world.step("a")]).run(apply=True, config=config, store=store).state
+
+
+def test_the_policy_hold_is_kept_by_recovery(killed: Callable[..., str], world: Folder, store: Store, config: Config) -> None:
+    """DESIGN "Failure policy": a plan that is to be held is held by recover too, until it is forced."""
+    run = killed("b.done", "hold")
+    recover(store, run, config=config)
+    assert ("new", "held", {"held"}) == (world["a"], load_run(store, run).state, {lease["state"] for lease in find_leases(store)})
+    recover(store, run, config=config, force=True)
+
+    assert ("old", []) == (world["a"], find_leases(store))
+
+
+def test_recovery_does_not_overwrite_somebody_elses_change(killed: Callable[..., str], world: Folder, store: Store, config: Config) -> None:
+    """DESIGN "undo restores before": recover refuses over another's change and holds; --force insists."""
+    run = killed("b.done")
+    world.tell("a", "somebody else's")
+    with pytest.raises(UndoFailed, match="somebody else"):
+        recover(store, run, config=config)
+    assert ("somebody else's", "old", "held") == (world["a"], world["b"], load_run(store, run).state)
+    recover(store, run, config=config, force=True)
+
+    assert "old" == world["a"]
+
+
+def test_recovery_fences_a_process_that_was_thought_dead(world: Folder, session: NewSession, store: Store) -> None:
+    """DESIGN "A lease": after a take-over (token + 1) the stale holder's next step is refused."""
+    current = session()
+    stale = Leases(store, current.run, actor=Actor("alice")).take(["file:a"])
+    Leases(store, current.run, actor=Actor("alice")).take(["file:a"]).release()
+
+    with pytest.raises(LeaseLost):
+        stale.check("file:a", needs=1)
+
+
+def test_undo_of_a_finished_run_is_a_run_of_its_own(world: Folder, config: Config, store: Store) -> None:
+    """DESIGN "undo RUN": a new run undoes a finished one, newest first, and can itself be undone."""
+    done = Plan("t", [world.step("a"), world.step("b")]).run(apply=True, config=config, store=store)
+    plan = reverse(rejoin(store, done.run, config=config))
+    outcome = run_alone(plan, own_session(plan.title, mode="apply", config=config, store=store, undoes=done.run))
+
+    assert ["do a", "do b", "undo b", "undo a"] == world.log
+    assert ("completed", done.run) == (outcome.state, load_run(store, outcome.run).undoes)
+    again = reverse(rejoin(store, outcome.run, config=config))
+    assert "completed" == run_alone(again, own_session(again.title, mode="apply", config=config, store=store)).state
+    assert ("new", "new") == (world["a"], world["b"])
+
+
+def test_there_is_nothing_to_undo_in_a_plan_that_was_not_applied(world: Folder, config: Config, store: Store) -> None:
+    """Undoing a run that changed nothing says so."""
+    planned = Plan("t", [world.step("a")]).run(config=config, store=store)
+
+    with pytest.raises(PlanError, match="nothing to undo"):
+        reverse(rejoin(store, planned.run, config=config))
+
+
+def test_undo_after_somebody_elses_change_needs_force(world: Folder, config: Config, store: Store) -> None:
+    """DESIGN "undo restores before": the undo run holds where the target was changed since, unless forced."""
+    done = Plan("t", [world.step("a")]).run(apply=True, config=config, store=store)
+    world.tell("a", "somebody else's")
+    forced = reverse(rejoin(store, done.run, config=config), force=True)
+
+    assert "completed" == run_alone(forced, own_session("undo", mode="apply", config=config, store=store)).state
+    assert "old" == Path(world.path / "a").read_text()
