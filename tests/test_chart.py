@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as some
 
 from sretoolkit.chart import Annotation, Chart, Line, Threshold
@@ -132,6 +132,11 @@ def test_what_happened_and_what_must_not_be_crossed_are_shown() -> None:
     assert "23 Nov 01:30:00 deploy 1.2" in str(chart)
 
 
+def test_tiny_values_have_short_labels() -> None:
+    """However small the values, the words at the axis stay short enough to be read."""
+    assert "4e-20" in texts(Chart("t", series=[line([0, 4e-20])]))
+
+
 def test_points_outside_the_window_are_left_out() -> None:
     """The window decides what is drawn and what the legend tells."""
     chart = Chart("t", series=[line([9, 1, 2, 9])], window=(START + timedelta(minutes=10), END - timedelta(minutes=10)))
@@ -176,6 +181,8 @@ def test_values_read_as_people_say_them(value: float, unit: str, expected: str) 
 
 @settings(deadline=None)
 @given(some.floats(-1e290, 1e290), some.floats(-1e290, 1e290))
+@example(0.0, 5e-324)
+@example(1e15, 1e15 + 0.125)
 def test_ticks_enclose_the_values(one: float, other: float) -> None:
     """Whatever the values, there are two to eight ascending ticks around them."""
     low, high = sorted((one, other))

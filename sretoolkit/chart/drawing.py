@@ -58,8 +58,9 @@ class Drawing:
         decimals = max(0, -math.floor(math.log10(self.ticks[1] - self.ticks[0]) + 1e-9))
         for tick in self.ticks if self.tracks else ():
             y = self.y(tick * self.factor)
+            label = f"{tick:.{decimals}f}" if decimals < 7 else f"{tick:.3g}"
             yield _rule((_LEFT, _RIGHT), (y, y), _RULE)
-            yield _text(_LEFT - 8, y + 4, f"{tick:.{decimals}f}{self.suffix}", fill=_FAINT, anchor="end")
+            yield _text(_LEFT - 8, y + 4, f"{label}{self.suffix}", fill=_FAINT, anchor="end")
         for time, label in time_ticks(self.start, self.end):
             x = self.x(time)
             yield _rule((x, x), (_TOP, _BOTTOM), _RULE)

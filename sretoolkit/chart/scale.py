@@ -46,11 +46,12 @@ def quantity(value: float, unit: str) -> str:
 
 def ticks(low: float, high: float) -> list[float]:
     """Three to seven round numbers around the values; from zero unless that would flatten them."""
-    if low > 0 and (low < 0.6 * high or low == high):
+    flat = high - low <= 1e-12 * max(abs(low), abs(high))
+    if low > 0 and (flat or low < 0.6 * high):
         low = 0.0
-    if high < 0 and (high > 0.6 * low or low == high):
+    if high < 0 and (flat or high > 0.6 * low):
         high = 0.0
-    if low == high:
+    if high - low < 1e-300:  # no number of ticks fits between; also all zero
         high = low + 1.0
     rough = (high - low) / 4
     power = 10.0 ** math.floor(math.log10(rough))
