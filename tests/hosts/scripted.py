@@ -35,7 +35,7 @@ class Scripted(Connection):
 def scripted(answers: Mapping[str, str | Output], *, netns: str = "") -> Host:
     """A host "web" that answers so; it is Linux unless the script says otherwise."""
     endpoint = Endpoint("web", "scripted", netns=netns)
-    return Host(endpoint, Scripted({"uname": "Linux\n", **answers}, endpoint))
+    return Host(endpoint, Scripted({**answers, "uname": "Linux\n"}, endpoint))
 
 
 def commands(host: Host) -> list[str]:

@@ -76,7 +76,7 @@ def test_a_write_that_arrives_in_part_changes_nothing(tmp_path_factory: pytest.T
 def test_a_platform_nobody_wrote_is_unknown() -> None:
     """The error says which ones there are."""
     with pytest.raises(UnknownPlugin, match="no platform named 'plan9'; there are: linux"):
-        _ = scripted({"uname": "Plan9\n"}).platform
+        _ = scripted({"uname -s": "Plan9\n"}).platform
 
 
 def test_long_commands_are_cut_in_messages() -> None:

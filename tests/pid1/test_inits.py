@@ -1,0 +1,161 @@
+"""What each known kind of first process does with its stop signal."""
+
+from __future__ import annotations
+
+import pytest
+
+from sretoolkit.pid1.init import INITS, Stop, kind_of
+from tests.pid1.facts import CHLD, INT, QUIT, TERM, Scan, only
+
+FORWARDS = TERM | CHLD | INT
+
+
+def _stop(scan: Scan, *, signal: int = 15, assumed: bool = False) -> tuple[str, Stop]:
+    init = only(scan.done())
+    name, kind = kind_of(init)
+    return name, kind.stop(init, signal, assumed=assumed)
+
+
+def _judged(scan: Scan) -> tuple[str, str, str | None, str]:
+    name, stop = _stop(scan)
+    return name, stop.word, stop.severity, stop.proof
+
+
+def test_every_kind_is_one_file() -> None:
+    """The plug-ins that exist."""
+    assert list(INITS) == ["catatonit", "dumb-init", "plain", "shell", "systemd", "tini"]
+
+
+def test_no_handler_is_dropped_for_certain() -> None:
+    """The kernel's own rule needs no guess."""
+    scan = Scan()
+    scan.init(500, name="sleep")
+    assert _judged(scan) == ("plain", "dropped", "high", "certain")
+
+
+def test_a_process_just_started_may_still_set_a_handler_up() -> None:
+    """What is seen in the first seconds is no proof."""
+    scan = Scan()
+    scan.init(500, name="python3", age=1)
+    name, stop = _stop(scan)
+    assert (name, stop.word, stop.proof) == ("plain", "dropped", "inferred")
+    assert "only just started" in stop.why
+
+
+def test_a_handler_is_no_promise() -> None:
+    """A caught signal is handled; what the handler does is said to be unseen."""
+    scan = Scan()
+    scan.init(500, name="nginx", caught=TERM)
+    name, stop = _stop(scan)
+    assert (name, stop.word, stop.severity) == ("plain", "handled", None)
+    assert "cannot be seen" in stop.why
+
+
+def test_node_is_uncertain() -> None:
+    """Node's masks are the same with and without a listener."""
+    scan = Scan()
+    scan.init(500, name="node", caught=TERM)
+    assert _judged(scan) == ("plain", "uncertain", "medium", "inferred")
+
+
+@pytest.mark.parametrize(
+    ("background", "age", "word", "severity"),
+    [(False, 600, "deferred", "high"), (False, 3, "uncertain", "low"), (True, 600, "handled", None)],
+)
+def test_a_trap_waits_for_the_foreground(background: bool, age: float, word: str, severity: str | None) -> None:
+    """A shell's trap runs when the foreground child ends; a background child does not delay it."""
+    scan = Scan()
+    scan.init(500, name="bash", caught=TERM | CHLD, any_child=True)
+    scan.process(501, name="app", parent=500, ignored=INT | QUIT if background else 0, age=age)
+    name, stop = _stop(scan)
+    assert (name, stop.word, stop.severity) == ("shell", word, severity)
+
+
+def test_a_shell_without_a_trap_passes_nothing_on() -> None:
+    """It is called by its own remedy: exec."""
+    scan = Scan()
+    scan.init(500, name="sh", program="dash", any_child=True)
+    name, stop = _stop(scan)
+    assert (name, stop.word, stop.proof) == ("shell", "dropped", "certain")
+    assert "exec" in stop.remedy
+
+
+def test_busybox_is_what_it_is_called_as() -> None:
+    """One program, many names."""
+    scan = Scan()
+    scan.init(500, name="sh", program="busybox", any_child=True)
+    assert _judged(scan)[0] == "shell"
+
+
+def test_a_false_name_is_not_believed() -> None:
+    """A program that calls itself tini is judged by its file."""
+    scan = Scan()
+    scan.init(500, name="tini", program="python3")
+    assert _judged(scan) == ("plain", "dropped", "high", "certain")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["tini", "--", "sh"], "not passed on"),
+        (["tini", "-g", "--", "sh"], "handled"),
+        (["tini", "-vg", "sh"], "handled"),
+        (["tini", "sh", "-g"], "not passed on"),
+        (["tini", "--", "sh", "-g"], "not passed on"),
+        (["dumb-init", "sh"], "handled"),
+        (["dumb-init", "-c", "sh"], "not passed on"),
+        (["dumb-init", "--single-child", "sh"], "not passed on"),
+        (["catatonit", "--", "sh"], "not passed on"),
+        (["catatonit", "-g", "--", "sh"], "handled"),
+    ],
+)
+def test_a_shell_behind_an_init_hides_the_program(arguments: list[str], word: str) -> None:
+    """Only an init that signals the whole group reaches what the shell has started."""
+    scan = Scan()
+    scan.init(500, name=arguments[0], arguments=arguments, sigwait=FORWARDS)
+    scan.process(501, name="sh", parent=500, children=1)
+    name, stop = _stop(scan)
+    assert (name, stop.word) == (arguments[0], word)
+
+
+def test_an_init_before_a_program_is_fine() -> None:
+    """The program is no namespace's first process, so even the default action works."""
+    scan = Scan()
+    scan.init(500, name="tini", sigwait=FORWARDS)
+    scan.process(501, name="app", parent=500)
+    assert _judged(scan) == ("tini", "handled", None, "inferred")
+
+
+def test_an_init_cannot_help_a_program_that_ignores_the_signal() -> None:
+    """The child decides."""
+    scan = Scan()
+    scan.init(500, name="docker-init", sigwait=FORWARDS)
+    scan.process(501, name="app", parent=500, ignored=TERM)
+    assert _judged(scan) == ("tini", "ignored", "high", "certain")
+
+
+def test_a_child_that_blocks_is_unknown() -> None:
+    """It may wait for the signal; that is not looked at."""
+    scan = Scan()
+    scan.init(500, name="catatonit", blocked=FORWARDS, signalfd=FORWARDS)
+    scan.process(501, name="app", parent=500, blocked=TERM)
+    assert _judged(scan) == ("catatonit", "unknown", None, "inferred")
+
+
+def test_without_root_an_init_is_unknown() -> None:
+    """Its sigwait cannot be seen and its name proves nothing."""
+    scan = Scan(uid=1000)
+    scan.init(500, name="tini")
+    assert _judged(scan) == ("tini", "unknown", None, "inferred")
+
+
+@pytest.mark.parametrize(
+    ("signal", "assumed", "word", "severity"),
+    [(15, True, "uncertain", "low"), (15, False, "killed", "high"), (37, False, "handled", None)],
+)
+def test_systemd_wants_its_own_signal(signal: int, assumed: bool, word: str, severity: str | None) -> None:
+    """SIGRTMIN+3 stops it; with an assumed SIGTERM nothing is claimed beyond a check to make."""
+    scan = Scan()
+    scan.init(500, name="systemd", signalfd=TERM, blocked=TERM)
+    name, stop = _stop(scan, signal=signal, assumed=assumed)
+    assert (name, stop.word, stop.severity) == ("systemd", word, severity)
