@@ -31,7 +31,9 @@ def control_command(run: str | None, verb: str, every: bool, step: str, reason: 
         if run:
             found = load_run(store, run)
             if found.state != "running":
-                raise PlanError(f"run {found.id} does not listen: it is {found.state}", hint=f"`sretoolkit show {found.id}`")
+                raise PlanError(
+                    f"run {found.id} does not listen: it is {found.state}", hint=f"`sretoolkit show {found.id}`"
+                )
             name = found.id
         tell(store, name, verb, actor=Actor.current(config), reason=reason, subject=step)  # type: ignore[arg-type]
     click.echo(f"told {'every run' if every else name}: {verb}")
@@ -78,7 +80,14 @@ def lease_command(ctx: click.Context, as_json: bool) -> None:
         print_json(found)
         return
     rows = [
-        (row["target"], row["state"], row["run"], row["who"], local_time(row["since"]), local_time(row["expires"]) or "never")
+        (
+            row["target"],
+            row["state"],
+            row["run"],
+            row["who"],
+            local_time(row["since"]),
+            local_time(row["expires"]) or "never",
+        )
         for row in found
     ]
     print_table(("TARGET", "STATE", "RUN", "WHO", "SINCE", "EXPIRES"), rows, empty="nobody holds anything")

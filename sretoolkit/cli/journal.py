@@ -39,7 +39,13 @@ def verify_command(ctx: click.Context, run: str, every: bool, as_json: bool) -> 
         print_json([{**proof.__dict__, "ok": proof.ok} for proof in found])
     else:
         rows = [
-            (proof.run or "(chain of runs)", proof.state, proof.entries, "" if proof.seq is None else proof.seq, proof.reason)
+            (
+                proof.run or "(chain of runs)",
+                proof.state,
+                proof.entries,
+                "" if proof.seq is None else proof.seq,
+                proof.reason,
+            )
             for proof in found
         ]
         print_table(("RUN", "STATE", "ENTRIES", "FIRST BAD", "WHY"), rows, empty="no runs")

@@ -23,7 +23,10 @@ def config_command(key: str, as_json: bool) -> None:
     if key:
         click.echo(mask(values[0].value))
         return
-    rows = [(value.key, mask(value.value), value.origin, SETTINGS[value.key].help if value.key in SETTINGS else "") for value in values]
+    rows = [
+        (value.key, mask(value.value), value.origin, SETTINGS[value.key].help if value.key in SETTINGS else "")
+        for value in values
+    ]
     print_table(("KEY", "VALUE", "ORIGIN", "MEANING"), rows, empty="")
 
 
@@ -60,7 +63,9 @@ def lab_command(arguments: tuple[str, ...]) -> None:
     root = ["--allow-root"] if os.geteuid() == 0 else []
     folder = Path.cwd() / "notebooks"
     tree = [f"--ServerApp.preferred_dir={folder}"] if folder.is_dir() else []
-    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", *root, *tree, *arguments])
+    os.execv(  # noqa: S606 - this process becomes JupyterLab
+        sys.executable, [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", *root, *tree, *arguments]
+    )
 
 
 @click.command("version")

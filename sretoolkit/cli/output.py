@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -33,7 +34,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty:
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False, width=None if click.get_text_stream("stdout").isatty() else 240)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 240)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
         table.add_column(name, overflow="fold")

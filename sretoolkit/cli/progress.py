@@ -82,5 +82,7 @@ def print_result(result: Result) -> None:
     if result.state == "planned":
         click.echo("nothing was changed; --apply does it")
     elif result.state == "awaiting_approval":
-        click.echo(f"next: another person looks at `sretoolkit show {result.run}` and says `sretoolkit approve {result.run}`;")
+        click.echo(
+            f"next: another person looks at `sretoolkit show {result.run}` and says `sretoolkit approve {result.run}`;"
+        )
         click.echo(f"      then `sretoolkit run --resume {result.run}`")

@@ -37,8 +37,13 @@ def recover_command(ctx: click.Context, run: str | None, resume: bool, force: bo
             found = [load_run(store, run)] if run else find_runs(store, state="lost", limit=1000)
         for one in found:
             if one.state not in ("lost", "held", "stopped"):
-                raise PlanError(f"run {one.id} needs no recovery: it is {one.state}", hint="`sretoolkit undo` takes back a finished run")
-            code = max(code, _recover(config, one.id, resume=resume, force=force or one.state != "lost", as_json=as_json))
+                raise PlanError(
+                    f"run {one.id} needs no recovery: it is {one.state}",
+                    hint="`sretoolkit undo` takes back a finished run",
+                )
+            code = max(
+                code, _recover(config, one.id, resume=resume, force=force or one.state != "lost", as_json=as_json)
+            )
         if not found and not watch:
             click.echo("no lost runs")
         if not watch:
@@ -69,12 +74,20 @@ def undo_command(ctx: click.Context, run: str, plan_only: bool, force: bool, tic
     with open_store(config) as store:
         found = load_run(store, run)
         if not found.closed:
-            raise PlanError(f"run {found.id} has not ended: it is {found.state}", hint=f"`sretoolkit recover {found.id}`")
+            raise PlanError(
+                f"run {found.id} has not ended: it is {found.state}", hint=f"`sretoolkit recover {found.id}`"
+            )
         plan = reverse(rejoin(store, found.id, config=config), force=force)
         demands = Journal(store, found.id, actor=Actor.current(config)).entries()[0].payload["demands"]
         print_text("" if as_json else str(plan))
         session = own_session(
-            plan.title, mode="plan" if plan_only else "apply", config=config, store=store, undoes=found.id, ticket=ticket, demands=demands
+            plan.title,
+            mode="plan" if plan_only else "apply",
+            config=config,
+            store=store,
+            undoes=found.id,
+            ticket=ticket,
+            demands=demands,
         )
         if not plan_only and found.state in ("held", "stopped"):
             _hand_over(store, found.id)
@@ -83,7 +96,11 @@ def undo_command(ctx: click.Context, run: str, plan_only: bool, force: bool, tic
         print_json({"run": outcome.run, "state": outcome.state, "items": outcome.rows})
     else:
         print_text(f"\n{outcome}")
-        click.echo("nothing was changed; --apply does it" if plan_only else f"prove it: sretoolkit journal verify {outcome.run}")
+        click.echo(
+            "nothing was changed; --apply does it"
+            if plan_only
+            else f"prove it: sretoolkit journal verify {outcome.run}"
+        )
 
 
 def resume_from_journal(config: Config, run: str, *, as_json: bool) -> int:

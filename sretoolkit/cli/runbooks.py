@@ -37,13 +37,24 @@ def list_command(as_json: bool) -> None:
         try:
             runbook = Runbook.read(path)
             about = {key: str(runbook.metadata.get(key, "")) for key in ("purpose", "risk", "owner")}
-            rows.append({"name": name, "title": runbook.title, **about, "approval": runbook.demands["approval"], "path": str(path)})
+            rows.append(
+                {
+                    "name": name,
+                    "title": runbook.title,
+                    **about,
+                    "approval": runbook.demands["approval"],
+                    "path": str(path),
+                }
+            )
         except SREToolkitError as error:
             rows.append({"name": name, "title": "CANNOT BE READ", "purpose": error.message, "path": str(path)})
     if as_json:
         print_json(rows)
         return
-    table = [(row["name"], row["title"], row.get("risk", ""), "yes" if row.get("approval") else "no", row["purpose"]) for row in rows]
+    table = [
+        (row["name"], row["title"], row.get("risk", ""), "yes" if row.get("approval") else "no", row["purpose"])
+        for row in rows
+    ]
     print_table(("RUNBOOK", "TITLE", "RISK", "APPROVAL", "PURPOSE"), table, empty="no runbooks; set runbooks.folders")
 
 
@@ -51,16 +62,20 @@ def list_command(as_json: bool) -> None:
 @click.argument("runbook", required=False, shell_complete=complete_runbook)
 @click.option("-p", "pairs", multiple=True, metavar="NAME=VALUE", help="A parameter; read by its declared type.")
 @click.option("-f", "file", type=click.Path(path_type=Path), help="Parameters from a YAML file.")
-@click.option("--plan/--apply", "plan_only", default=True, help="Show and record what would be done (default), or do it.")
+@click.option(
+    "--plan/--apply", "plan_only", default=True, help="Show and record what would be done (default), or do it."
+)
 @click.option("--ticket", default="", help="The incident or ticket that this run belongs to.")
 @click.option("--wait", default="", metavar="DURATION", help="Wait so long for a target that somebody else holds.")
 @click.option("--yes-irreversible", is_flag=True, help="Say yes to steps that cannot be taken back.")
-@click.option("--break-glass", default="", metavar="REASON", help="Go without approval and freeze; told to everyone configured.")
+@click.option(
+    "--break-glass", default="", metavar="REASON", help="Go without approval and freeze; told to everyone configured."
+)
 @click.option("--resume", default="", metavar="RUN", help="Go on with a run that waited, was stopped or is held.")
 @click.option("-q", "--quiet", is_flag=True, help="Only the last lines.")
 @json_option
 @click.pass_context
-def run_command(ctx: click.Context, runbook: str | None, as_json: bool, quiet: bool, **options: Any) -> None:
+def run_command(ctx: click.Context, /, runbook: str | None, as_json: bool, quiet: bool, **options: Any) -> None:
     """Run a runbook by its name or path, on record. Nothing is changed without --apply."""
     from sretoolkit.cli.output import print_json
     from sretoolkit.cli.progress import Progress, print_result
@@ -104,17 +119,19 @@ def _order(name: str, config: Config, **options: Any) -> Order:
 
 def _resumed(config: Config, **options: Any) -> Order | None:
     """The order of an earlier run again; None for a run that was never a notebook (an undo, a program's plan)."""
-    from sretoolkit.journal import load_run
-    from sretoolkit.runbook.notebook import Runbook, runbook_paths
+    from sretoolkit.actor import Actor
+    from sretoolkit.journal import Journal, load_run
+    from sretoolkit.runbook.notebook import Runbook
     from sretoolkit.runbook.run import Order
     from sretoolkit.store import open_store
 
     with open_store(config) as store:
         run = load_run(store, options["resume"])
+        opened = Journal(store, run.id, actor=Actor.current(config)).entries()[0].payload
     if run.runbook_hash is None:
         return None
-    known = runbook_paths(config)
-    found = Runbook.read(known[run.runbook]) if run.runbook in known else Runbook.find(run.runbook, config)
+    path = Path(opened["path"])
+    found = Runbook.read(path) if path.is_file() else Runbook.find(run.runbook, config)
     return Order(
         found, found.parameters.check(run.parameters), mode="apply" if run.mode == "apply" else "plan", origin="cli",
         ticket=run.ticket, break_glass=options["break_glass"], irreversible=options["yes_irreversible"], resume=run.id,

@@ -49,7 +49,16 @@ def runs_command(as_json: bool, since: str, **filters: Any) -> None:
         print_json([run.to_dict() for run in found])
         return
     rows = [
-        (run.id, run.runbook, run.mode, run.state, run.who, local_time(run.to_dict()["started"]), run.ticket, run.error.split("\n")[0][:60])
+        (
+            run.id,
+            run.runbook,
+            run.mode,
+            run.state,
+            run.who,
+            local_time(run.to_dict()["started"]),
+            run.ticket,
+            run.error.split("\n")[0][:60],
+        )
         for run in found
     ]
     print_table(("RUN", "RUNBOOK", "MODE", "STATE", "WHO", "BEGAN", "TICKET", "WHY"), rows, empty="no runs")
@@ -89,9 +98,13 @@ def report_command(run: str, as_json: bool) -> None:
         print_json(files)
         return
     if not files:
-        raise RunbookError(f"run {run} has no record", hint="only runs of runbooks have one; `sretoolkit show` has the journal")
+        raise RunbookError(
+            f"run {run} has no record", hint="only runs of runbooks have one; `sretoolkit show` has the journal"
+        )
     for file in files:
-        click.echo(f"{file['path']}: {click.style(file['state'], fg='green' if file['state'] == 'unchanged' else 'red')}")
+        click.echo(
+            f"{file['path']}: {click.style(file['state'], fg='green' if file['state'] == 'unchanged' else 'red')}"
+        )
 
 
 @click.command("diff")
@@ -122,7 +135,9 @@ def _show_runbook(config: Config, name: str, *, schema: bool, as_json: bool) -> 
         print_json(runbook.parameters.schema())
         return
     if as_json:
-        print_json({**runbook.metadata, "name": runbook.name, "hash": runbook.hash, "schema": runbook.parameters.schema()})
+        print_json(
+            {**runbook.metadata, "name": runbook.name, "hash": runbook.hash, "schema": runbook.parameters.schema()}
+        )
         return
     click.echo(click.style(runbook.title, bold=True) + f"  ({runbook.path})")
     for key in ("purpose", "risk", "owner"):
@@ -133,7 +148,10 @@ def _show_runbook(config: Config, name: str, *, schema: bool, as_json: bool) -> 
         for item in runbook.parameters.items
     ]
     print_table(("PARAMETER", "TYPE", "DEFAULT", "MEANING"), rows, empty="it has no parameters")
-    click.echo(f"\nsretoolkit run {runbook.name}" + "".join(f" -p {item.name}=..." for item in runbook.parameters.items if item.required))
+    click.echo(
+        f"\nsretoolkit run {runbook.name}"
+        + "".join(f" -p {item.name}=..." for item in runbook.parameters.items if item.required)
+    )
 
 
 def _show_run(config: Config, name: str, *, as_json: bool) -> None:
@@ -153,7 +171,11 @@ def _show_run(config: Config, name: str, *, as_json: bool) -> None:
         print_json({**run.to_dict(), "plans": plans, "journal": proof.__dict__, "entries": content})
         return
     click.echo(f"run {run.id}: {state_text(run.state)}  {run.runbook} ({run.mode}) by {run.who}")
-    for line in [f"  why: {run.error}" if run.error else "", f"  ticket: {run.ticket}" if run.ticket else "", f"  progress: {run.progress}"]:
+    for line in [
+        f"  why: {run.error}" if run.error else "",
+        f"  ticket: {run.ticket}" if run.ticket else "",
+        f"  progress: {run.progress}",
+    ]:
         if line:
             click.echo(line)
     for key, value in run.parameters.items():
@@ -178,4 +200,3 @@ def _next_steps(run: Run) -> None:
     }
     if run.state in hints:
         click.echo(hints[run.state])
-

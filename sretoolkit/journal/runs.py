@@ -89,11 +89,12 @@ def open_run(
     ticket: str = "",
     undoes: str | None = None,
     demands: Mapping[str, bool] | None = None,
+    path: str = "",
     clock: Clock | None = None,
 ) -> Journal:
     """Open a run: reserve room for its end, chain its first entry to the store's previous run, return its journal.
 
-    ``demands`` is what the runbook asks of a run (approval, self_approval); it is kept with the run.
+    ``demands`` is what the runbook asks of a run (approval, self_approval), ``path`` its file; both are kept with the run.
     """
     clock = clock or Clock()
     run = f"{clock.now():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
@@ -121,6 +122,7 @@ def open_run(
             "ticket": ticket,
             "undoes": undoes,
             "demands": dict(demands or {}),
+            "path": path,
             "boot": boot_id(),
             "monotonic": time.monotonic(),
             "number": number,

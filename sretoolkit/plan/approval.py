@@ -16,7 +16,13 @@ VALID_FOR = timedelta(hours=8)
 
 
 def approve(
-    store: Store, run: Run, *, actor: Actor, config: Config, self_approval: bool = False, valid_for: timedelta = VALID_FOR
+    store: Store,
+    run: Run,
+    *,
+    actor: Actor,
+    config: Config,
+    self_approval: bool = False,
+    valid_for: timedelta = VALID_FOR,
 ) -> str:
     """Approve what a waiting run has planned; returns the plan's hash.
 
@@ -66,7 +72,9 @@ def consume(session: Session, plan_hash: str) -> None:
         else:
             transaction.execute("UPDATE runs SET plan_hash = :hash WHERE id = :run", hash=plan_hash, run=session.run)
     if not good:
-        raise ApprovalRequired(_why([dict(row) for row in rows], plan_hash), plan_hash=plan_hash, hint=_what_next(session.run))
+        raise ApprovalRequired(
+            _why([dict(row) for row in rows], plan_hash), plan_hash=plan_hash, hint=_what_next(session.run)
+        )
     session.journal.append("approval-used", {"plan": plan_hash, "approver": good[-1]["approver"]})
 
 

@@ -36,7 +36,9 @@ def frozen(config: Config, targets: list[str], now: datetime) -> str:
         try:
             begins, ends = _moment(window["from"]), _moment(window["to"])
         except (KeyError, TypeError, ValueError) as error:
-            raise ConfigError(f"freeze number {number} cannot be read: {error!r}", hint="give from, to and reason") from error
+            raise ConfigError(
+                f"freeze number {number} cannot be read: {error!r}", hint="give from, to and reason"
+            ) from error
         patterns = window.get("targets", ["*"])
         if begins <= now < ends and any(fnmatchcase(target, pattern) for target in targets for pattern in patterns):
             return f"{window.get('reason', 'no reason given')} (until {ends.isoformat()})"

@@ -59,7 +59,9 @@ class Execution:
         self._ask = ask
         self._wait = session.wait if wait is None else wait
         self._own_context = context is None
-        self._leases = Leases(session.store, session.run, actor=session.actor, ttl=self._ttl(), clock=self.context.clock)
+        self._leases = Leases(
+            session.store, session.run, actor=session.actor, ttl=self._ttl(), clock=self.context.clock
+        )
         self._attention = Attention(session, plan, self.hash)
         self._history: PlanHistory
 
@@ -157,7 +159,9 @@ class Execution:
         in_doubt = self._history.items[index].changed
         world, seen = step.verify(self.context)
         if world is World.AFTER:
-            self.journal.append("step-after" if in_doubt else "step-already", {**about, "seen": seen}, target=step.target)
+            self.journal.append(
+                "step-after" if in_doubt else "step-already", {**about, "seen": seen}, target=step.target
+            )
             return
         if world is World.OTHER:
             raise Held(f"{step.target} is {seen!r}: neither {step.before!r}, as planned, nor {step.after!r}")
@@ -261,7 +265,9 @@ def state_of(error: SREToolkitError) -> str:
         return "held" if error.outcome is not None and error.outcome.state == "held" else "gate_failed"
     if isinstance(error, Aborted):
         return "stopped" if error.verb == "stop" else "aborted"
-    if isinstance(error, UndoFailed) or (isinstance(error, StepFailed) and getattr(error.outcome, "state", "") == "held"):
+    if isinstance(error, UndoFailed) or (
+        isinstance(error, StepFailed) and getattr(error.outcome, "state", "") == "held"
+    ):
         return "held"
     return "refused" if isinstance(error, PlanRefused) else "failed"
 

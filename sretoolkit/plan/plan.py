@@ -143,7 +143,9 @@ class Plan:
     def _repr_html_(self) -> str:
         if not self.items:
             return f"<p>{badge(None)} <b>{escape(self.title)}</b>: nothing to change</p>"
-        return self._table()._repr_html_() + f"<p><small>plan {self.hash[:12]}, on failure: {self.on_failure}</small></p>"
+        return (
+            self._table()._repr_html_() + f"<p><small>plan {self.hash[:12]}, on failure: {self.on_failure}</small></p>"
+        )
 
     def __str__(self) -> str:
         if not self.items:

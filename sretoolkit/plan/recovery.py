@@ -58,7 +58,11 @@ def undo_run(session: Session, *, context: Context | None = None, force: bool = 
     """
     end_kernel(session)
     plans = [plan for plan in fold(session.journal.entries()) if plan.to_undo]
-    taken_back = [plan for plan in reversed(plans) if force or (plan.on_failure == "undo" and plan.state not in ("held", "stopped"))]
+    taken_back = [
+        plan
+        for plan in reversed(plans)
+        if force or (plan.on_failure == "undo" and plan.state not in ("held", "stopped"))
+    ]
     kept = [plan for plan in plans if plan not in taken_back]
     own = context is None
     context = context or Context(config=session.config)
@@ -153,7 +157,9 @@ def end_kernel(session: Session) -> None:
             except ProcessLookupError:
                 continue
             if not poll(lambda kernel=kernel: not kernel.alive, timeout=KERNEL_GRACE):  # type: ignore[misc]
-                raise PlanError(f"the kernel of run {session.run} (pid {kernel.pid}) does not end", hint="end it by hand")
+                raise PlanError(
+                    f"the kernel of run {session.run} (pid {kernel.pid}) does not end", hint="end it by hand"
+                )
 
 
 def _undo_plan(plan: PlanHistory, session: Session, context: Context, force: bool) -> list[str]:

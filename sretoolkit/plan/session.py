@@ -78,7 +78,12 @@ def own_session(
     )  # fmt: skip
     asked = demands or {}
     return Session(
-        config, store, journal, mode, approval=asked.get("approval", False), self_approval=asked.get("self_approval", False)
+        config,
+        store,
+        journal,
+        mode,
+        approval=asked.get("approval", False),
+        self_approval=asked.get("self_approval", False),
     )
 
 

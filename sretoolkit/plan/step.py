@@ -40,7 +40,11 @@ class Data:
 
     def to_dict(self) -> dict[str, Any]:
         """Import path, version and every field, as JSON data."""
-        return {"type": f"{type(self).__module__}:{type(self).__qualname__}", "version": self.version, "data": self._data()}
+        return {
+            "type": f"{type(self).__module__}:{type(self).__qualname__}",
+            "version": self.version,
+            "data": self._data(),
+        }
 
     def hashed(self) -> dict[str, Any]:
         """The part of `to_dict` that an approval covers: all but the fields made with `shown`."""
@@ -61,7 +65,9 @@ class Data:
             for part in name.split("."):
                 found = getattr(found, part)
         except (ImportError, AttributeError, ValueError) as error:
-            raise PlanError(f"{path} cannot be loaded here: {error}", hint="use the sretoolkit version that wrote it") from error
+            raise PlanError(
+                f"{path} cannot be loaded here: {error}", hint="use the sretoolkit version that wrote it"
+            ) from error
         if not (isinstance(found, type) and issubclass(found, cls)):
             raise PlanError(f"{path} is no {cls.__name__}")
         if content.get("version") != found.version:

@@ -26,7 +26,13 @@ class RunbookEngine(Engine):  # type: ignore[misc]
 
     @classmethod
     def execute_notebook(
-        cls, nb: NotebookNode, kernel_name: str, output_path: str | None = None, *, launch: Launch | None = None, **options: Any
+        cls,
+        nb: NotebookNode,
+        kernel_name: str,
+        output_path: str | None = None,
+        *,
+        launch: Launch | None = None,
+        **options: Any,
     ) -> NotebookNode:
         """Run the notebook; papermill's saving, progress bar and timeouts are replaced by ours."""
         if launch is not None:
@@ -49,7 +55,9 @@ def _launch(nb: NotebookNode, path: str) -> Launch:
         raise RunbookError(f"run.mode is {mode!r}", hint='"plan" or "apply"')
     runbook = Runbook(Path(path).stem, Path(path), {**nb, "cells": [dict(cell) for cell in nb.cells]})
     given = nb.metadata.papermill.get("parameters", {})
-    values = runbook.parameters.check({name: _as_given(runbook.parameters, name, value) for name, value in given.items()})
+    values = runbook.parameters.check(
+        {name: _as_given(runbook.parameters, name, value) for name, value in given.items()}
+    )
     inject(nb, runbook.parameters.code(values), runbook.parameters.encode(values))
     return Launch(Order(runbook, values, mode=mode, origin="papermill"), config)
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from sretoolkit.config import Config, mask
 from sretoolkit.errors import SREToolkitError
@@ -55,7 +56,12 @@ def _store(config: Config) -> list[Finding]:
 
 def _runs(store: Store) -> list[Finding]:
     return [
-        Finding(severity="high", subject=f"run {run.id}", summary=f"lost: {run.runbook} by {run.who}", remedy=f"sretoolkit recover {run.id}")
+        Finding(
+            severity="high",
+            subject=f"run {run.id}",
+            summary=f"lost: {run.runbook} by {run.who}",
+            remedy=f"sretoolkit recover {run.id}",
+        )
         for run in find_runs(store, state="lost", limit=100)
     ]
 
@@ -71,7 +77,9 @@ def _leases(store: Store) -> list[Finding]:
     ]  # fmt: skip
     if stop := kill_switch(store):
         text = f"on, by {stop['actor']}: {stop['reason']}"
-        found.append(Finding(severity="high", subject="kill switch", summary=text, remedy="sretoolkit control --all resume"))
+        found.append(
+            Finding(severity="high", subject="kill switch", summary=text, remedy="sretoolkit control --all resume")
+        )
     return found
 
 
@@ -85,9 +93,20 @@ def _records(config: Config) -> list[Finding]:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     free = shutil.disk_usage(folder).free
     if not os.access(folder, os.W_OK):
-        return [Finding(severity="high", subject="records", summary=f"{folder} cannot be written", remedy="set records.folder")]
+        return [
+            Finding(
+                severity="high", subject="records", summary=f"{folder} cannot be written", remedy="set records.folder"
+            )
+        ]
     if free < ROOM:
-        return [Finding(severity="high", subject="records", summary=f"{free >> 20} MiB left on {folder}", remedy="free space there")]
+        return [
+            Finding(
+                severity="high",
+                subject="records",
+                summary=f"{free >> 20} MiB left on {folder}",
+                remedy="free space there",
+            )
+        ]
     return [_good("records", f"{folder}, {free >> 30} GiB free")]
 
 
@@ -101,7 +120,14 @@ def _runbooks(config: Config) -> list[Finding]:
 
 
 def _kernel(config: Config) -> list[Finding]:
-    grant = {"config": [], "store_password": None, "run": "doctor", "actor": {"user": "doctor"}, "secrets": {}, "mode": "plan"}
+    grant: dict[str, Any] = {
+        "config": [],
+        "store_password": None,
+        "run": "doctor",
+        "actor": {"user": "doctor"},
+        "secrets": {},
+        "mode": "plan",
+    }
     values = [[value.key, value.value, value.origin] for value in config]
     began = time.perf_counter()
     kernel = KernelProcess({**grant, "config": values, "session": {}})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -106,7 +107,7 @@ class Kind:
             return f"[{', '.join(self.code(item, names) for item in value)}]"
         if isinstance(value, dict):
             return "{" + ", ".join(f"{key!r}: {self.code(item, names)}" for key, item in value.items()) + "}"
-        if isinstance(value, float) and value != value or value in (float("inf"), float("-inf")):
+        if isinstance(value, float) and not math.isfinite(value):
             return f"float({str(value)!r})"
         return repr(value)
 

@@ -117,7 +117,7 @@ def _parameter(statement: ast.stmt, comments: Mapping[int, str]) -> Parameter | 
         case ast.Import() | ast.ImportFrom() | ast.Expr(value=ast.Constant()):
             return None
         case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation, value=value):
-            kind = kind_of(annotation)
+            kind: Kind | None = kind_of(annotation)
         case ast.Assign(targets=[ast.Name(id=name)], value=value):
             kind = None
         case _:

@@ -35,7 +35,9 @@ class KernelProcess:
     has_kernel = True
     ipykernel = True
 
-    def __init__(self, grant: Mapping[str, Any], *, cwd: Path | None = None, hidden: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, grant: Mapping[str, Any], *, cwd: Path | None = None, hidden: frozenset[str] = frozenset()
+    ) -> None:
         """Start it; ``hidden`` are further names of environment variables that it must not see."""
         self.folder = Path(tempfile.mkdtemp(prefix="sretoolkit-"))
         self._connection = {
@@ -82,13 +84,13 @@ class KernelProcess:
         from jupyter_client.asynchronous.client import AsyncKernelClient
 
         client = AsyncKernelClient()
-        client.load_connection_info(dict(self._connection))
+        client.load_connection_info(dict(self._connection))  # type: ignore[arg-type]
         client.allow_stdin = False
 
         async def is_alive() -> bool:
             return self.alive
 
-        client.is_alive = is_alive  # type: ignore[method-assign, assignment]
+        client.is_alive = is_alive  # type: ignore[method-assign]
         return client
 
     async def ready(self, client: AsyncKernelClient, *, timeout: float = 60.0) -> None:
@@ -161,6 +163,4 @@ class KernelProcess:
 
 def _environment(hidden: frozenset[str]) -> dict[str, str]:
     """This process's environment without what is, or is named like, a secret."""
-    return {
-        name: value for name, value in os.environ.items() if name not in hidden and not _SECRET_NAME.search(name)
-    }
+    return {name: value for name, value in os.environ.items() if name not in hidden and not _SECRET_NAME.search(name)}

@@ -76,7 +76,9 @@ def summary(session: Session, ending: Ending) -> dict[str, Any]:
         "ticket": run.ticket,
         "break_glass": session.break_glass,
         "started": moment(run.started),
-        "seconds": round((datetime.fromisoformat(head.time) - datetime.fromisoformat(entries[0].time)).total_seconds(), 1),
+        "seconds": round(
+            (datetime.fromisoformat(head.time) - datetime.fromisoformat(entries[0].time)).total_seconds(), 1
+        ),
         "parameters": run.parameters,
         "plans": [plan_rows(plan) for plan in fold(entries)],
         "undone": ending.undone or [],
@@ -92,7 +94,9 @@ def plan_rows(plan: Any) -> dict[str, Any]:
     rows = []
     for item in plan.items:
         data = item.content.get("data", {})
-        change = {} if item.is_gate else {"before": data.get("before"), "after": data.get("after"), "target": item.target}
+        change = (
+            {} if item.is_gate else {"before": data.get("before"), "after": data.get("after"), "target": item.target}
+        )
         rows.append({"text": item.text, "status": item.label, "error": item.error, "seconds": item.elapsed, **change})
     return {"title": plan.title, "hash": plan.hash, "state": plan.state, "rows": rows}
 

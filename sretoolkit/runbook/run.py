@@ -128,7 +128,12 @@ class Launch:
             )  # fmt: skip
             payload = {"files": dict(files), "undone": undone}
             close_run(
-                self.journal, self.session.keys, state=ending.state, exit_code=ending.exit_code, error=ending.error, payload=payload
+                self.journal,
+                self.session.keys,
+                state=ending.state,
+                exit_code=ending.exit_code,
+                error=ending.error,
+                payload=payload,
             )
         except SREToolkitError as error:
             text = f"{ending.error}; the run could not be closed: {error}".strip("; ")
@@ -150,7 +155,12 @@ def run_runbook(order: Order, config: Config | None = None, *, on_event: Event |
         papermill = import_papermill()
         with suppress(papermill.PapermillExecutionError):
             papermill.execute_notebook(
-                prepared(order), None, engine_name="sretoolkit", kernel_name="python3", progress_bar=False, launch=launch
+                prepared(order),
+                None,
+                engine_name="sretoolkit",
+                kernel_name="python3",
+                progress_bar=False,
+                launch=launch,
             )
     assert launch.result is not None
     if order.break_glass or launch.result.state == "held":
@@ -193,7 +203,11 @@ def inject(notebook: NotebookNode, code: str, encoded: Mapping[str, Any]) -> Not
         cells.insert(at + 1, new_code_cell(code, id="injected-parameters", metadata={"tags": ["injected-parameters"]}))
     notebook.cells = cells
     notebook.nbformat_minor = max(5, notebook.get("nbformat_minor", 0))
-    notebook.metadata["papermill"] = {"parameters": dict(encoded), "default_parameters": {}, "environment_variables": {}}
+    notebook.metadata["papermill"] = {
+        "parameters": dict(encoded),
+        "default_parameters": {},
+        "environment_variables": {},
+    }
     return notebook
 
 
@@ -211,7 +225,7 @@ def _open(order: Order, config: Config, store: Store) -> Session:
         journal = open_run(
             store, Keys.of(config), runbook=order.runbook.name, runbook_hash=order.runbook.hash,
             parameters=order.runbook.parameters.encode(order.parameters), actor=actor, mode=order.mode,
-            origin=order.origin, ticket=order.ticket, demands=demands,
+            origin=order.origin, ticket=order.ticket, demands=demands, path=str(order.runbook.path.absolute()),
         )  # fmt: skip
     return Session(
         config, store, journal, order.mode, runbook_hash=order.runbook.hash, approval=demands["approval"],

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from nbclient import NotebookClient
     from nbformat import NotebookNode
 
-CellStatus = Literal["pending", "running", "completed", "failed", "interrupted", "killed", "timed_out", "not_run", "skipped"]
+CellStatus = Literal[
+    "pending", "running", "completed", "failed", "interrupted", "killed", "timed_out", "not_run", "skipped"
+]
 Event = Callable[[str, dict[str, Any]], None]
 EXIT_CODES = {"completed": 0, "planned": 0, "gate_failed": 3, "awaiting_approval": 4, "refused": 1}
 GOOD = ("completed", "planned")

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from sretoolkit.config import Config, mask
 from sretoolkit.errors import ConfigError, StoreError, StoreTooNew
@@ -56,7 +56,9 @@ class Store:
         """Connect lazily; raises `ConfigError` for a URL of no known kind."""
         scheme = url.partition("://")[0].partition("+")[0]
         if "://" not in url:
-            raise ConfigError(f"{mask(url)!r} is no database URL", hint="write sqlite:////path or postgresql+psycopg://...")
+            raise ConfigError(
+                f"{mask(url)!r} is no database URL", hint="write sqlite:////path or postgresql+psycopg://..."
+            )
         self.url = url
         self.dialect = DIALECTS[scheme](url, password=password, timeout=timeout)
         self._local = threading.local()
@@ -169,7 +171,8 @@ class Store:
         found = version_of(self)
         if found > SCHEMA:
             raise StoreTooNew(
-                f"the store {mask(self.url)} has schema {found}, this sretoolkit knows {SCHEMA}", hint="upgrade sretoolkit"
+                f"the store {mask(self.url)} has schema {found}, this sretoolkit knows {SCHEMA}",
+                hint="upgrade sretoolkit",
             )
         if found < SCHEMA:
             with self.transaction() as transaction:
@@ -192,7 +195,7 @@ class Store:
         except Exception:  # the connection is broken already; there is nothing left to do with it
             return
 
-    def _raise(self, error: Exception) -> Any:
+    def _raise(self, error: Exception) -> NoReturn:
         if isinstance(error, StoreError):
             raise error
         failure = self.dialect.failure(error)
@@ -205,7 +208,9 @@ class Store:
 
 
 @lru_cache(maxsize=512)
-def _prepared(dialect: type[Dialect], sql: str) -> str:
+def _prepared(dialect: Hashable, sql: str) -> str:
+    assert isinstance(dialect, type)
+    assert issubclass(dialect, Dialect)
     return dialect.translate(sql.replace("{now}", dialect.now))
 
 

@@ -27,7 +27,9 @@ def session(store: Store, config: Config, keys: Keys, actor: Actor) -> Iterator[
     """Open a run in apply mode (or as told) and make it the process's session."""
 
     def make(*, mode: Any = "apply", **options: Any) -> Session:
-        journal = open_run(store, keys, runbook="test", actor=actor, mode=mode, demands={"approval": options.get("approval", False)})
+        journal = open_run(
+            store, keys, runbook="test", actor=actor, mode=mode, demands={"approval": options.get("approval", False)}
+        )
         made = Session(config, store, journal, mode, **options)
         enter(made)
         return made

@@ -38,7 +38,9 @@ def test_without_an_approval_nothing_happens(world: Folder, session: NewSession,
     assert 4 == ApprovalRequired.exit_code
 
 
-def test_an_approved_plan_runs_once(world: Folder, session: NewSession, store: Store, config: Config, keys: Keys) -> None:
+def test_an_approved_plan_runs_once(
+    world: Folder, session: NewSession, store: Store, config: Config, keys: Keys
+) -> None:
     """DESIGN "Approval": an equal hash proceeds and consumes the approval."""
     current = session(approval=True)
     plan = Plan("t", [world.step("a")])
@@ -64,7 +66,9 @@ def test_another_plan_than_the_approved_one_is_refused_with_the_difference(
     assert "old" == world["a"]
 
 
-def test_an_expired_approval_is_none(world: Folder, session: NewSession, store: Store, config: Config, keys: Keys) -> None:
+def test_an_expired_approval_is_none(
+    world: Folder, session: NewSession, store: Store, config: Config, keys: Keys
+) -> None:
     """DESIGN "Approval": it is stored with an expiry."""
     current = session(approval=True)
     plan = Plan("t", [world.step("a")])
@@ -75,7 +79,9 @@ def test_an_expired_approval_is_none(world: Folder, session: NewSession, store: 
         plan.run()
 
 
-def test_who_asked_cannot_approve(world: Folder, session: NewSession, store: Store, config: Config, keys: Keys, actor: Actor) -> None:
+def test_who_asked_cannot_approve(
+    world: Folder, session: NewSession, store: Store, config: Config, keys: Keys, actor: Actor
+) -> None:
     """The approver differs from the requester; an identity that nobody checked does not make one."""
     current = session(approval=True)
     ask(Plan("t", [world.step("a")]), current, keys)
@@ -87,7 +93,9 @@ def test_who_asked_cannot_approve(world: Folder, session: NewSession, store: Sto
     assert approve(store, run, actor=actor, config=config, self_approval=True)
 
 
-def test_only_an_approver_approves(world: Folder, session: NewSession, store: Store, config: Config, keys: Keys) -> None:
+def test_only_an_approver_approves(
+    world: Folder, session: NewSession, store: Store, config: Config, keys: Keys
+) -> None:
     """Where approvers are configured, nobody else may."""
     current = session(approval=True)
     ask(Plan("t", [world.step("a")]), current, keys)
@@ -105,7 +113,9 @@ def test_only_a_waiting_run_is_approved(world: Folder, session: NewSession, stor
         approve(store, load_run(store, current.run), actor=BOB, config=config)
 
 
-def test_a_forged_approval_row_for_another_plan_does_not_help(world: Folder, session: NewSession, store: Store, keys: Keys) -> None:
+def test_a_forged_approval_row_for_another_plan_does_not_help(
+    world: Folder, session: NewSession, store: Store, keys: Keys
+) -> None:
     """A step outside the approved plan is refused, whatever stands in the row's name."""
     current = session(approval=True)
     ask(Plan("t", [world.step("a")]), current, keys)

@@ -29,7 +29,9 @@ def test_a_passed_gate_lets_the_plan_go_on(world: Folder, session: NewSession) -
     outcome = Plan("t", [world.step("a"), world.gate(), world.step("b")]).run()
 
     assert ("completed", "new") == (outcome.state, world["b"])
-    assert ["it says passed"] == [entry.payload["verdict"]["reason"] for entry in current.journal.entries(kind="gate-passed")]
+    assert ["it says passed"] == [
+        entry.payload["verdict"]["reason"] for entry in current.journal.entries(kind="gate-passed")
+    ]
 
 
 def test_a_failed_gate_undoes(world: Folder, session: NewSession) -> None:
@@ -43,7 +45,9 @@ def test_a_failed_gate_undoes(world: Folder, session: NewSession) -> None:
 
 
 @pytest.mark.parametrize(("policy", "expected"), [("fail", "old"), ("hold", "new")])
-def test_an_undecided_gate_is_inconclusive_at_its_horizon(world: Folder, session: NewSession, config: Config, policy: str, expected: str) -> None:
+def test_an_undecided_gate_is_inconclusive_at_its_horizon(
+    world: Folder, session: NewSession, config: Config, policy: str, expected: str
+) -> None:
     """DESIGN "A gate": inconclusive counts as failed unless the plan says hold."""
     session()
     gate = world.gate(horizon=timedelta(seconds=30), interval=timedelta(seconds=10), on_inconclusive=policy)
@@ -138,7 +142,9 @@ def test_only_an_approver_promotes(world: Folder, session: NewSession, config: C
     worker.join(10)
 
     assert ["completed"] == outcomes
-    assert ["mallory is not among the approvers", ""] == [entry.payload["refused"] for entry in current.journal.entries(kind="control")]
+    assert ["mallory is not among the approvers", ""] == [
+        entry.payload["refused"] for entry in current.journal.entries(kind="control")
+    ]
 
 
 def test_an_abort_ends_a_gate_that_looks_for_ever(world: Folder, session: NewSession, store: Store) -> None:

@@ -40,7 +40,9 @@ def test_a_step_of_another_version_is_refused(world: Folder) -> None:
         Step.from_dict(content)
 
 
-@pytest.mark.parametrize("path", ["os:system", "tests.plan.steps:Missing", "no.such.module:X", "sretoolkit.plan.plan:Plan", ""])
+@pytest.mark.parametrize(
+    "path", ["os:system", "tests.plan.steps:Missing", "no.such.module:X", "sretoolkit.plan.plan:Plan", ""]
+)
 def test_only_steps_are_loaded_from_a_journal(world: Folder, path: str) -> None:
     """A journalled import path that names no step is refused before anything is called."""
     with pytest.raises(PlanError):
@@ -105,7 +107,9 @@ def test_every_step_is_journalled_before_and_after(world: Folder, session: NewSe
     assert ("completed", "new", "new") == (outcome.state, world["a"], world["b"])
 
 
-def test_a_program_gets_a_run_of_its_own_that_is_closed_and_signed(world: Folder, config: Config, store: Store, keys: Keys) -> None:
+def test_a_program_gets_a_run_of_its_own_that_is_closed_and_signed(
+    world: Folder, config: Config, store: Store, keys: Keys
+) -> None:
     """DESIGN "Who runs what": outside a supervisor a plan opens, signs and closes a run of its own."""
     outcome = Plan("t", [world.step("a")]).run(apply=True, config=config, store=store)
 
@@ -262,10 +266,15 @@ def test_a_share_of_a_fleet_is_a_limit(world: Folder, config: Config, store: Sto
 
     with pytest.raises(PlanRefused, match="20 %"):
         plan.run(apply=True, config=config, store=store)
-    assert "completed" == Plan("t", plan.items, population=10, max_percent=20).run(apply=True, config=config, store=store).state
+    assert (
+        "completed"
+        == Plan("t", plan.items, population=10, max_percent=20).run(apply=True, config=config, store=store).state
+    )
 
 
-def test_a_change_freeze_is_obeyed_and_break_glass_lifts_it(world: Folder, config: Config, store: Store, session: NewSession) -> None:
+def test_a_change_freeze_is_obeyed_and_break_glass_lifts_it(
+    world: Folder, config: Config, store: Store, session: NewSession
+) -> None:
     """DESIGN "Limits": a change-freeze window refuses its targets; a break-glass reason goes through, on record."""
     freeze = [{"from": "2020-01-01", "to": "2100-01-01", "reason": "holidays", "targets": ["file:*"]}]
     frozen = Config({**config.values, **Config.of(freeze=freeze).values})

@@ -63,7 +63,11 @@ def test_a_killed_process_is_undone_from_the_journal(
     recover(store, run, config=config)
 
     assert ["old", "old", "old"] == [world[name] for name in "abc"]
-    assert ("undone", [], "whole") == (load_run(store, run).state, find_leases(store), verify_run(store, keys, run).state)
+    assert ("undone", [], "whole") == (
+        load_run(store, run).state,
+        find_leases(store),
+        verify_run(store, keys, run).state,
+    )
 
 
 @pytest.mark.parametrize("trap", ["a.do", "a.done", "b.do", "b.done", "c.done"])
@@ -93,17 +97,25 @@ def test_a_lost_run_keeps_others_off_until_it_is_recovered(
     assert "completed" == Plan("t", [world.step("a")]).run(apply=True, config=config, store=store).state
 
 
-def test_the_policy_hold_is_kept_by_recovery(killed: Callable[..., str], world: Folder, store: Store, config: Config) -> None:
+def test_the_policy_hold_is_kept_by_recovery(
+    killed: Callable[..., str], world: Folder, store: Store, config: Config
+) -> None:
     """DESIGN "Failure policy": a plan that is to be held is held by recover too, until it is forced."""
     run = killed("b.done", "hold")
     recover(store, run, config=config)
-    assert ("new", "held", {"held"}) == (world["a"], load_run(store, run).state, {lease["state"] for lease in find_leases(store)})
+    assert ("new", "held", {"held"}) == (
+        world["a"],
+        load_run(store, run).state,
+        {lease["state"] for lease in find_leases(store)},
+    )
     recover(store, run, config=config, force=True)
 
     assert ("old", []) == (world["a"], find_leases(store))
 
 
-def test_recovery_does_not_overwrite_somebody_elses_change(killed: Callable[..., str], world: Folder, store: Store, config: Config) -> None:
+def test_recovery_does_not_overwrite_somebody_elses_change(
+    killed: Callable[..., str], world: Folder, store: Store, config: Config
+) -> None:
     """DESIGN "undo restores before": recover refuses over another's change and holds; --force insists."""
     run = killed("b.done")
     world.tell("a", "somebody else's")
