@@ -51,7 +51,7 @@ class Host:
         *,
         timeout: float,
         check: bool = True,
-        input: bytes | str | None = None,  # noqa: A002 - as subprocess.run calls it
+        input: bytes | str | None = None,
     ) -> Result:
         """Run a list of arguments (quoted for you) or a shell command line (POSIX sh), for at most ``timeout`` seconds.
 

@@ -20,6 +20,7 @@ _WAITS = {"x86_64": (61, 247), "aarch64": (260, 95)}  # wait4, waitid
 _SIGWAIT = {"x86_64": 128, "aarch64": 137}  # rt_sigtimedwait
 _ANY_CHILD = {0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF}
 _64_BIT = "2"
+_LINUX = "it must be Linux with /proc, sh, grep, xargs, awk, dd, od and tr"
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def scan(host: Host, *, stay: int = 1, timeout: float = 120) -> Machine:
         raise HostError(
             f"{host.name}: its processes cannot be read: {result.stderr.strip()[:200] or 'the script did not end'}",
             host=host.name,
-            hint="it must be Linux with /proc, sh, grep, xargs, awk, dd, od and tr",
+            hint=_LINUX,
         )
     return parse(result.stdout)
 
@@ -133,6 +134,10 @@ def parse(text: str) -> Machine:
     if not records["host"]:
         raise HostError("what the scan printed has no host record", host="", hint="is something else printing into it?")
     uid, machine, release, own, pid_max, threads_max, tasks, uptime = records["host"][0].split("\t")
+    if not own:
+        raise HostError(
+            "there is no /proc/self/ns/pid: this is no Linux, or /proc is not mounted", host="", hint=_LINUX
+        )
     ages = _ages(records["a"], float(uptime or 0))
     processes = {process.pid: process for process in (_process(record, ages) for record in records["p"])}
     zombies = _zombies(records, processes)

@@ -168,6 +168,12 @@ def test_a_script_that_did_not_end_is_an_error() -> None:
         scan(scripted({"sh -c": Output(1, b"", b"no awk here")}))
 
 
+def test_a_system_without_namespaces_is_no_healthy_one() -> None:
+    """Where the script ends but finds no Linux, nothing is reported."""
+    with pytest.raises(HostError, match="this is no Linux"):
+        scan(scripted({"sh -c": "host\t0\tamd64\t14.1\t\t\t\t\t\nend\n"}))
+
+
 def test_a_wrong_signal_is_refused_before_anything_is_done() -> None:
     """Not even a connection is opened."""
     with pytest.raises(ConfigError, match="is no signal"):

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-import fabric  # type: ignore[import-untyped]
+import fabric
 import paramiko  # type: ignore[import-untyped]
 
 from sretoolkit.config import Config
@@ -130,7 +130,7 @@ class SSH(Connection):
 
     @contextmanager
     def _channel(self, deadline: float) -> Iterator[paramiko.Channel]:
-        transport = self.transport()
+        transport = self.transport(deadline - time.monotonic())
         try:
             channel = transport.open_session(timeout=max(0.1, deadline - time.monotonic()))
         except BROKEN as error:
@@ -140,13 +140,16 @@ class SSH(Connection):
         finally:
             channel.close()
 
-    def transport(self) -> paramiko.Transport:
-        """The open connection, opened anew when it has died since the last command."""
+    def transport(self, timeout: float = _CONNECT_TIMEOUT) -> paramiko.Transport:
+        """The open connection, opened anew when it has died since the last command.
+
+        Reaching the host, its greeting and logging in may each take ``timeout`` seconds, and no more than 15.
+        """
         with self._lock:
             if self._fabric is not None and self._fabric.is_connected:
                 return self._fabric.transport
             self._drop()
-            self._fabric = self._prepared()
+            self._fabric = self._prepared(max(1, round(min(timeout, _CONNECT_TIMEOUT))))
             try:
                 self._fabric.open()
             except BaseException as error:
@@ -160,19 +163,19 @@ class SSH(Connection):
                 transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _DEAD_AFTER * 1000)
             return transport
 
-    def _prepared(self) -> fabric.Connection:
+    def _prepared(self, timeout: int) -> fabric.Connection:
         settings = fabric.Config(lazy=True)
         settings.load_ssh_config()
         if self._jump:
-            self._jump.transport()
+            self._jump.transport(timeout)
         connection = fabric.Connection(
             self.address,
             user=self.given.get("user"),
             port=self.given.get("port"),
             config=settings,
             gateway=self._jump._fabric if self._jump else None,
-            connect_timeout=_CONNECT_TIMEOUT,
-            connect_kwargs=self._credentials(),
+            connect_timeout=timeout,
+            connect_kwargs=self._credentials(timeout),
         )
         hop: Any = connection
         while isinstance(hop, fabric.Connection) and not (self._jump and hop is self._jump._fabric):
@@ -181,8 +184,8 @@ class SSH(Connection):
             hop = hop.gateway
         return connection
 
-    def _credentials(self) -> dict[str, Any]:
-        given: dict[str, Any] = dict.fromkeys(("banner_timeout", "auth_timeout", "channel_timeout"), _CONNECT_TIMEOUT)
+    def _credentials(self, timeout: int) -> dict[str, Any]:
+        given: dict[str, Any] = dict.fromkeys(("banner_timeout", "auth_timeout", "channel_timeout"), timeout)
         for name in ("password", "passphrase"):
             if name in self.given:
                 given[name] = Secret(self.given[name]).reveal()
