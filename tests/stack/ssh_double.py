@@ -82,6 +82,8 @@ class _Rules(paramiko.ServerInterface):  # type: ignore[misc]
         return True
 
     def _respond(self, channel: Any, answer: bytes) -> None:
+        while channel.recv(65536):  # the end of its input shows that the client has seen its request accepted
+            continue
         channel.sendall(answer)
         channel.send_exit_status(0)
         channel.close()
