@@ -110,7 +110,7 @@ def _user_name(uid: int) -> str:
 def _start_time(pid: int) -> str:
     """When the process began, in clock ticks since boot; "" when it is gone or a zombie."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
         return ""
     return "" if fields[0] in "ZX" else fields[19]

@@ -15,8 +15,8 @@ from sretoolkit.errors import ConfigError
 
 T = TypeVar("T")
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
-_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|w)")
+_UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 class Clock:
@@ -60,9 +60,7 @@ class FakeClock(Clock):
         self._now += by
 
 
-def poll(
-    condition: Callable[[], T], *, timeout: float, interval: float = 0.05, clock: Clock | None = None
-) -> T | None:
+def poll(condition: Callable[[], T], *, timeout: float, interval: float = 0.05, clock: Clock | None = None) -> T | None:
     """Call ``condition`` until it returns something true, at most ``timeout`` seconds; returns that, or None."""
     clock = clock or Clock()
     deadline = clock.monotonic() + timeout
@@ -71,7 +69,7 @@ def poll(
             return found
         if clock.monotonic() >= deadline:
             return None
-        clock.sleep(interval)
+        clock.sleep(min(interval, max(0.0, deadline - clock.monotonic())))
 
 
 def parse_duration(text: str) -> timedelta:
@@ -79,15 +77,22 @@ def parse_duration(text: str) -> timedelta:
     parts = _DURATION.findall(text.strip())
     if not parts or "".join(number + unit for number, unit in parts) != text.strip():
         raise ConfigError(f"{text!r} is not a duration", hint='write it as "90s", "5m" or "1h30m"')
-    return timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in parts))
+    try:
+        return sum((timedelta(**{_UNITS[unit]: float(number)}) for number, unit in parts), timedelta())
+    except OverflowError as error:
+        raise ConfigError(f"{text!r} is too long a duration", hint="nothing here takes a million years") from error
 
 
 def format_duration(duration: timedelta) -> str:
-    """The text that `parse_duration` reads back, to the millisecond: "1h30m", "250ms"."""
-    rest = round(duration.total_seconds() * 1000)
+    """The text that `parse_duration` reads back: "1h30m", "250ms"; raises `ConfigError` for less than nothing."""
+    if duration < timedelta():
+        raise ConfigError(f"{duration} is less than nothing", hint="a duration has no sign")
+    rest = duration // timedelta(microseconds=1)
     parts = []
-    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)):
+    for unit, size in (("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000)):
         count, rest = divmod(rest, size)
         if count:
             parts.append(f"{count}{unit}")
+    if rest:
+        parts.append(f"{rest / 1000:.3f}".rstrip("0").rstrip(".") + "ms")
     return "".join(parts) or "0s"

@@ -24,8 +24,9 @@ import os
 import re
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date, time
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,9 @@ from sretoolkit.secrets import Secret
 
 FILE_NAME = "sretoolkit.toml"
 ENDPOINTS = ("hosts", "sources")
-SECRET_NAMES = re.compile(r"(password|passphrase|token|secret|api_?key|credential)s?$", re.IGNORECASE)
-_URL_PASSWORD = re.compile(r"(?<=://)([^/@\s:]*):([^/@\s]+)@")
+SECRET_NAMES = re.compile(r"(password|passwd|passphrase|token|secret|api_?key|credential)s?$", re.IGNORECASE)
+_URL_PASSWORD = re.compile(r"(?<=://)([^/@\s:]*):(?![0-9]+(?:/|$))\S+@")  # "host:80/who@where" has a port, no password
+_QUERY_PASSWORD = re.compile(r"([?&][\w-]*(?:password|passwd|token|secret|api_?key)=)[^&\s]+", re.IGNORECASE)
 
 
 def state_folder() -> Path:
@@ -50,36 +52,62 @@ def state_folder() -> Path:
 def _runbook_folders() -> list[str]:
     checkout = Path(__file__).resolve().parents[1] / "runbooks"
     shipped = Path(sys.prefix) / "share" / "sretoolkit" / "runbooks"
-    return [str(folder) for folder in dict.fromkeys([Path.cwd() / "runbooks", checkout, shipped]) if folder.is_dir()]
+    here = _working_folder()
+    folders = [*([here / "runbooks"] if here else []), checkout, shipped]
+    return [str(folder) for folder in dict.fromkeys(folders) if folder.is_dir()]
+
+
+def _working_folder() -> Path | None:
+    """Where we are; None when that folder was deleted under us."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return None
+
+
+def _mode(text: str) -> None:
+    if text not in ("plan", "apply"):
+        raise ConfigError(f"{text!r} is no mode", hint='write "plan" or "apply"')
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting: what it means, the type of its value and its default."""
+    """One setting: what it means, its default, the type of its value (of a list: and of its items), and what reads it."""
 
     help: str
     default: Any
     kind: type = str
+    items: tuple[type, ...] = (str,)
+    read: Callable[[Any], Any] | None = None
 
 
 SETTINGS: dict[str, Setting] = {
     "identity": Setting("who you are, beside the operating system's user (an e-mail address)", ""),
     "store.url": Setting("the one database", lambda: f"sqlite:///{state_folder() / 'store.db'}"),
     "store.password": Setting("reference to the database's password", ""),
-    "journal.keys": Setting("folder of the signing key and the trusted public keys", lambda: str(state_folder() / "keys")),
-    "journal.sign_every": Setting("sign a running journal's head this often", "10s"),
-    "journal.retention": Setting("records and entries of older runs may be pruned", "365d"),
-    "lease.ttl": Setting("a lease that is not renewed for this long expires", "90s"),
-    "lease.wait": Setting("how long to wait for a target that somebody else holds", "0s"),
-    "records.folder": Setting("where the records (notebook and HTML) of runs go", lambda: str(state_folder() / "records")),
+    "store.timeout": Setting("give up on a locked or unreachable database after this time", "10s", read=parse_duration),
+    "journal.keys": Setting(
+        "folder of the signing key and the trusted public keys", lambda: str(state_folder() / "keys")
+    ),
+    "journal.sign_every": Setting("sign a running journal's head this often", "10s", read=parse_duration),
+    "journal.retention": Setting("records and entries of older runs may be pruned", "365d", read=parse_duration),
+    "lease.ttl": Setting("a lease that is not renewed for this long expires", "90s", read=parse_duration),
+    "lease.wait": Setting("how long to wait for a target that somebody else holds", "0s", read=parse_duration),
+    "records.folder": Setting(
+        "where the records (notebook and HTML) of runs go", lambda: str(state_folder() / "records")
+    ),
     "runbooks.folders": Setting("where runbooks are looked for", _runbook_folders, list),
-    "run.mode": Setting('what stock papermill with our engine does: "plan" or "apply"', "plan"),
-    "run.timeout": Setting("a run may take this long", "12h"),
-    "run.cell_timeout": Setting("a cell may take this long", "4h"),
-    "run.grace": Setting("how long an interrupted kernel may take to undo and end", "10s"),
+    "run.mode": Setting('what stock papermill with our engine does: "plan" or "apply"', "plan", read=_mode),
+    "run.timeout": Setting("a run may take this long", "12h", read=parse_duration),
+    "run.cell_timeout": Setting("a cell may take this long", "4h", read=parse_duration),
+    "run.grace": Setting("how long an interrupted kernel may take to undo and end", "10s", read=parse_duration),
     "approval.approvers": Setting("who may approve; empty: anyone but the one who asks", list, list),
-    "notify.commands": Setting("commands that are told of a break-glass or a failed undo (JSON on stdin)", list, list),
-    "freeze": Setting("change freezes: tables of from, to, reason and optional targets (patterns)", list, list),
+    "notify.commands": Setting(
+        "commands that are told of a break-glass or a failed undo (JSON on stdin)", list, list, (str, list)
+    ),
+    "freeze": Setting(
+        "change freezes: tables of from, to, reason and optional targets (patterns)", list, list, (dict,)
+    ),
 }
 
 
@@ -97,7 +125,11 @@ class Value:
 
 def mask(value: Any) -> Any:
     """The value with the password of any URL in it hidden."""
-    return _URL_PASSWORD.sub(r"\1:***@", value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return _QUERY_PASSWORD.sub(r"\1***", _URL_PASSWORD.sub(r"\1:***@", value))
+    if isinstance(value, Mapping):
+        return {key: mask(item) for key, item in value.items()}
+    return [mask(item) for item in value] if isinstance(value, list) else value
 
 
 @dataclass(frozen=True)
@@ -120,13 +152,14 @@ class Config:
         """
         environ = os.environ if environ is None else environ
         values: dict[str, Value] = {}
-        for path in (_user_file(environ), _project_file(start or Path.cwd())):
-            if path and path.is_file():
+        for path in (_user_file(environ), _project_file(start or _working_folder())):
+            if path and _is_file(path):
                 values.update({value.key: value for value in _read_file(path)})
         for key, setting in SETTINGS.items():
             name = "SRETOOLKIT_" + key.upper().replace(".", "_")
-            if setting.kind is str and environ.get(name):
-                values[key] = Value(key, environ[name], f"environment {name}")
+            if environ.get(name):
+                given = environ[name] if setting.kind is str else _toml_value(environ[name], name)
+                values[key] = _checked(key, given, f"environment {name}")
         for key, given in (overrides or {}).items():
             values[key] = _checked(key, given, "argument")
         return cls(values)
@@ -154,22 +187,26 @@ class Config:
 
     def names(self, kind: str) -> list[str]:
         """The endpoints of one kind ("hosts", "sources") by name, sorted."""
-        return sorted({key.split(".")[1] for key in self.values if key.startswith(f"{kind}.")})
+        return sorted({key[len(kind) + 1 :].rpartition(".")[0] for key in self.values if key.startswith(f"{kind}.")})
 
     def endpoint(self, kind: str, name: str) -> dict[str, Any]:
         """The options of one endpoint; raises `ConfigError` with the nearest names when there is none."""
         prefix = f"{kind}.{name}."
-        found = {key[len(prefix) :]: value.value for key, value in self.values.items() if key.startswith(prefix)}
+        mine = {key: value for key, value in self.values.items() if key.rpartition(".")[0] + "." == prefix}
+        found = {key[len(prefix) :]: value.value for key, value in mine.items()}
         if not found:
             known = self.names(kind)
             hint = _near(name, known) or f"add a table [{kind}.{name}] to {FILE_NAME}"
-            raise ConfigError(f"no {kind.rstrip('s')} named {name!r} is configured; there are: {', '.join(known) or 'none'}", hint=hint)
+            raise ConfigError(
+                f"no {kind.rstrip('s')} named {name!r} is configured; there are: {', '.join(known) or 'none'}",
+                hint=hint,
+            )
         return found
 
     def secret_references(self, kind: str, name: str) -> list[str]:
         """The secret references among an endpoint's options (none when it is not configured)."""
         options = self.endpoint(kind, name) if name in self.names(kind) else {}
-        return [value for key, value in options.items() if isinstance(value, str) and SECRET_NAMES.search(key)]
+        return list(_secrets_in("", options))
 
     def __iter__(self) -> Iterator[Value]:
         for key in sorted({*SETTINGS, *self.values}):
@@ -186,17 +223,41 @@ def _user_file(environ: Mapping[str, str]) -> Path:
     return user_config_path("sretoolkit") / FILE_NAME
 
 
-def _project_file(start: Path) -> Path | None:
-    folders = (start.absolute(), *start.absolute().parents)
-    return next((folder / FILE_NAME for folder in folders if (folder / FILE_NAME).is_file()), None)
+def _project_file(start: Path | None) -> Path | None:
+    folders = (start.absolute(), *start.absolute().parents) if start else ()
+    return next((folder / FILE_NAME for folder in folders if _is_file(folder / FILE_NAME)), None)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a folder above that we may not look into
+        return False
 
 
 def _read_file(path: Path) -> list[Value]:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, RecursionError) as error:
         raise ConfigError(f"{path} cannot be read: {error}", hint="mend the file; it is TOML") from error
-    return _flatten(content, str(path))
+    return _flatten(_plain(content), str(path))
+
+
+def _toml_value(text: str, name: str) -> Any:
+    """A list in an environment variable is written as in the file: ``["a", "b"]``."""
+    try:
+        return _plain(tomllib.loads(f"value = {text}")["value"])
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{name} cannot be read: {error}", hint='write it as in the file: ["a", "b"]') from error
+
+
+def _plain(value: Any) -> Any:
+    """TOML data as JSON data: dates and times become ISO text, so that a kernel can be told of them."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value.isoformat() if isinstance(value, date | time) else value
 
 
 def _flatten(content: Mapping[str, Any], origin: str) -> list[Value]:
@@ -205,6 +266,8 @@ def _flatten(content: Mapping[str, Any], origin: str) -> list[Value]:
         if section in ENDPOINTS:
             if not isinstance(body, Mapping) or not all(isinstance(options, Mapping) for options in body.values()):
                 raise ConfigError(f"{origin}: [{section}] must hold one table a name", hint=f"write [{section}.NAME]")
+            if dotted := [key for options in body.values() for key in options if "." in key]:
+                raise ConfigError(f"{origin}: [{section}]: an option cannot be called {dotted[0]!r}")
             for name, options in body.items():
                 values += [_endpoint_value(f"{section}.{name}.{key}", value, origin) for key, value in options.items()]
         elif isinstance(body, Mapping):
@@ -215,7 +278,7 @@ def _flatten(content: Mapping[str, Any], origin: str) -> list[Value]:
 
 
 def _endpoint_value(key: str, value: Any, origin: str) -> Value:
-    if isinstance(value, str) and SECRET_NAMES.search(key) and not Secret.is_reference(value):
+    if not all(map(Secret.is_reference, _secrets_in(key, value))):
         raise ConfigError(
             f"{origin}: {key} holds a secret in clear text",
             hint='write a reference instead: "env:NAME", "file:/path", "keyring:service/user" or "vault:path#key"',
@@ -223,15 +286,32 @@ def _endpoint_value(key: str, value: Any, origin: str) -> Value:
     return Value(key, value, origin)
 
 
+def _secrets_in(key: str, value: Any) -> Iterator[str]:
+    """Every text in a value, however deep, that its name says is a secret."""
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _secrets_in(name, item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _secrets_in(key, item)
+    elif isinstance(value, str) and SECRET_NAMES.search(key):
+        yield value
+
+
 def _checked(key: str, value: Any, origin: str) -> Value:
     if key not in SETTINGS:
         raise ConfigError(f"{origin}: there is no setting {key!r}", hint=_near(key, [*SETTINGS, *ENDPOINTS]))
-    expected = SETTINGS[key].kind
-    if not isinstance(value, expected):
-        raise ConfigError(f"{origin}: {key} must be a {expected.__name__}, not {value!r}")
-    if expected is str and value and SETTINGS[key].help.startswith("reference"):
-        return _endpoint_value(key, value, origin)
-    return Value(key, value, origin)
+    setting = SETTINGS[key]
+    if not isinstance(value, setting.kind):
+        raise ConfigError(f"{origin}: {key} must be a {setting.kind.__name__}, not a {type(value).__name__}")
+    if isinstance(value, list) and not all(isinstance(item, setting.items) for item in value):
+        raise ConfigError(f"{origin}: {key} must be a list of {' or '.join(kind.__name__ for kind in setting.items)}")
+    if setting.read is not None:
+        try:
+            setting.read(value)
+        except ConfigError as error:
+            raise ConfigError(f"{origin}: {key}: {error.message}", hint=error.hint) from None
+    return _endpoint_value(key, value, origin) if value else Value(key, value, origin)
 
 
 def _near(name: str, known: Any) -> str:

@@ -62,7 +62,7 @@ class ConfigError(SREToolkitError):
     exit_code = 2
 
 
-class UnknownPlugin(ConfigError):
+class UnknownPlugin(ConfigError, KeyError):
     """No plug-in of that name exists; ``.known`` lists those that do."""
 
     def __init__(self, kind: str, name: str, *, known: Sequence[str], hint: str = "") -> None:
@@ -169,7 +169,9 @@ class GateFailed(PlanError):
 
     exit_code = 3
 
-    def __init__(self, message: str, *, step: str = "", verdict: Any = None, outcome: Any = None, hint: str = "") -> None:
+    def __init__(
+        self, message: str, *, step: str = "", verdict: Any = None, outcome: Any = None, hint: str = ""
+    ) -> None:
         super().__init__(message, step=step, hint=hint)
         self.verdict = verdict
         self.outcome = outcome

@@ -7,7 +7,11 @@
 from __future__ import annotations
 
 import base64
+import html
+import json
 import os
+import re
+import shlex
 import threading
 import urllib.parse
 from collections.abc import Callable, Mapping
@@ -19,6 +23,7 @@ from sretoolkit.errors import SecretError
 
 MASK = "«secret»"
 _SHORTEST = 4  # a shorter value would redact half of every record; such a secret is refused
+_SHORTEST_LINE = 8  # of a value of several lines; a shorter line of it is no secret of its own
 
 
 @dataclass(frozen=True)
@@ -30,15 +35,15 @@ class Secret:
     def __post_init__(self) -> None:
         if not self.is_reference(self.reference):
             raise SecretError(
-                f"not a secret reference (it begins with {self.reference.partition(':')[0][:12]!r})",
+                "not a secret reference",  # what it is instead is not shown: it may be the value
                 hint=f'write "scheme:where" with one of the schemes {", ".join(_READERS)}; never the value itself',
             )
 
     @staticmethod
-    def is_reference(text: str) -> bool:
-        """Whether the text has the form of a reference."""
-        scheme, colon, where = text.partition(":")
-        return scheme in _READERS and bool(colon) and bool(where)
+    def is_reference(text: object) -> bool:
+        """Whether it is a text of the form of a reference."""
+        scheme, _, where = text.partition(":") if isinstance(text, str) else ("", "", "")
+        return scheme in _READERS and bool(where)
 
     def reveal(self) -> str:
         """The value. Raises `SecretError` when it is missing, too short to be redacted, or not granted to this run."""
@@ -52,8 +57,7 @@ class Secret:
             return granted[self.reference]
         scheme, _, where = self.reference.partition(":")
         value = _READERS[scheme](where)
-        if len(value) < _SHORTEST:
-            raise SecretError(f"the secret {self.reference} is shorter than {_SHORTEST} characters", hint="use a longer one")
+        _refuse_short(self.reference, value)
         redaction.add(value)
         return value
 
@@ -71,9 +75,14 @@ class Redaction:
         self._lock = threading.Lock()
 
     def add(self, value: str) -> None:
-        """Remember a value: raw, URL-encoded, JSON- and repr-escaped, hexadecimal, and base64 at every offset."""
+        """Remember a value: raw, URL-encoded, escaped for JSON, Python, HTML and a shell, hexadecimal, base64 at any offset.
+
+        Of a value of several lines each long line is remembered too: a record may keep them apart.
+        """
         with self._lock:
-            self._forms |= frozenset(form for form in _forms(value) if len(form) >= _SHORTEST)
+            lines = [line for line in value.splitlines() if len(line.strip()) >= _SHORTEST_LINE]
+            forms = {form for text in {value, *lines} for form in _forms(text)}
+            self._forms |= frozenset(form for form in forms if len(form) >= _SHORTEST)
 
     def __call__(self, text: str) -> str:
         """The text with every known form of every known value masked."""
@@ -92,6 +101,8 @@ class Redaction:
             return {self.data(key): self.data(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return [self.data(item) for item in value]
+        if isinstance(value, int | float) and str(value) in self._forms:
+            return MASK
         return value
 
 
@@ -102,21 +113,38 @@ _granted: dict[str, str] | None = None
 def grant(values: Mapping[str, str]) -> None:
     """Limit this process to these secrets (reference -> value): a kernel under a supervisor gets only what it was named."""
     global _granted
+    for reference, value in values.items():
+        _refuse_short(reference, value)
     _granted = dict(values)
     for value in values.values():
         redaction.add(value)
 
 
+def _refuse_short(reference: str, value: str) -> None:
+    if len(value.strip()) < _SHORTEST:
+        raise SecretError(f"the secret {reference} is shorter than {_SHORTEST} characters", hint="use a longer one")
+
+
 def _forms(value: str) -> set[str]:
-    raw = value.encode()
-    forms = {value, urllib.parse.quote(value, safe=""), urllib.parse.quote(value), urllib.parse.quote_plus(value)}
-    forms |= {repr(value)[1:-1], value.encode("unicode_escape").decode(), value.replace('"', '\\"'), raw.hex()}
+    raw = value.encode(errors="surrogateescape")
+    forms = {value, raw.hex(), raw.hex().upper(), shlex.quote(value)[1:-1] if "'" in value else value}
+    for safe in ("", "/", "!'()*", "!#$&'()*+,/:;=?@[]~"):  # RFC 3986, paths, JavaScript, what requests leaves alone
+        quoted = urllib.parse.quote(raw, safe=safe)
+        forms |= {form for text in (quoted, quoted.replace("%20", "+")) for form in (text, _lower_escapes(text))}
+    forms |= {repr(value)[1:-1], value.encode("unicode_escape").decode(), value.replace("'", "\\'")}
+    forms |= {json.dumps(value, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
+    named = html.escape(value, quote=False)
+    forms |= {named, html.escape(value), named.replace('"', "&#34;").replace("'", "&#39;")}
     for offset in range(3):
         padded = base64.b64encode(b"\0" * offset + raw).decode().rstrip("=")
         inner = padded[(0, 2, 3)[offset] :]
         inner = inner[: len(inner) - (1 if (offset + len(raw)) % 3 else 0)]
         forms |= {inner, inner.replace("+", "-").replace("/", "_")}
     return forms
+
+
+def _lower_escapes(quoted: str) -> str:
+    return re.sub("%[0-9A-F]{2}", lambda escape: escape[0].lower(), quoted)
 
 
 def _from_environment(name: str) -> str:
@@ -127,9 +155,11 @@ def _from_environment(name: str) -> str:
 
 def _from_file(path: str) -> str:
     try:
-        return Path(path).expanduser().read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SecretError(f"the secret file {path} cannot be read: {error}", hint="check path and permissions") from error
+        return Path(path).expanduser().read_bytes().decode().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError, RuntimeError) as error:
+        raise SecretError(
+            f"the secret file {path} cannot be read: {error}", hint="check path and permissions"
+        ) from error
 
 
 def _from_keyring(where: str) -> str:
@@ -138,7 +168,12 @@ def _from_keyring(where: str) -> str:
     except ImportError as error:
         raise SecretError("keyring references need the extra: pip install 'sretoolkit[keyring]'") from error
     service, _, user = where.partition("/")
-    value = keyring.get_password(service, user)
+    try:
+        value = keyring.get_password(service, user)
+    except keyring.errors.KeyringError as error:
+        raise SecretError(
+            f"the keyring did not give {where}: {error}", hint="unlock it, or use another scheme"
+        ) from error
     if value is None:
         raise SecretError(f"the keyring has no entry {where}", hint=f"keyring set {service} {user}")
     return value
@@ -159,7 +194,11 @@ def _from_vault(where: str) -> str:
     except KeyError as error:
         raise SecretError(f"the vault entry {path} has no key {key!r}", hint="write vault:mount/path#key") from error
     except Exception as error:
-        raise SecretError(f"the vault did not give {where}: {error}", hint="check VAULT_ADDR and VAULT_TOKEN") from error
+        raise SecretError(
+            f"the vault did not give {where}: {error}", hint="check VAULT_ADDR and VAULT_TOKEN"
+        ) from error
+    if value is None:
+        raise SecretError(f"the vault entry {path} has nothing under {key!r}", hint="write vault:mount/path#key")
     return str(value)
 
 
