@@ -66,7 +66,7 @@ class Host:
         """The content of a file; raises `CommandFailed` when it cannot be read, `HostError` when it is too large."""
         result, output = self._complete(shlex.join(["cat", "--", path]), _FILE_TIMEOUT, b"", check=True)
         if result.truncated:
-            what = f"{self.name}: {path} is larger than {OUTPUT_LIMIT} bytes"
+            what = f"{self.name}: {path} did not arrive whole: it is larger than {OUTPUT_LIMIT} bytes, or the line too slow"
             raise HostError(what, host=self.name, hint="copy it otherwise")
         return output.stdout
 

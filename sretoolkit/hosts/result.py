@@ -24,7 +24,8 @@ class Output:
 class Result:
     r"""A command that ended: exit code (128 + n for signal n), output as text, seconds it took, where and what it was.
 
-    Bytes that are not UTF-8 appear as ``\xNN``; ``truncated`` is true when a stream exceeded `OUTPUT_LIMIT`.
+    Bytes that are not UTF-8 appear as ``\xNN``; ``truncated`` is true when a stream exceeded
+    `OUTPUT_LIMIT`, or had not arrived whole at the deadline although the command had ended.
     """
 
     exit_code: int

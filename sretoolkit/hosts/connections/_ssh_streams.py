@@ -52,11 +52,17 @@ def _feed(channel: paramiko.Channel, data: bytes) -> None:
         channel.shutdown_write()
 
 
-def settle(moving: list[threading.Thread], sinks: tuple[Sink, Sink], deadline: float) -> None:
-    """Let the rest of the output arrive; a background child that keeps the streams open is not waited for."""
+def settle(moving: list[threading.Thread], sinks: tuple[Sink, Sink], deadline: float) -> bool:
+    """Let the rest of the output arrive; False when the deadline came first.
+
+    A background child that keeps the streams open and silent is not waited for.
+    """
     ended = time.monotonic()
     for thread in moving:
-        while thread.is_alive() and time.monotonic() < deadline:
+        while thread.is_alive():
             thread.join(0.05)
             if min(time.monotonic() - ended, *(sink.idle for sink in sinks)) > _LINGER:
-                return
+                return True
+            if time.monotonic() > deadline:
+                return False
+    return True

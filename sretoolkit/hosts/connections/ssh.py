@@ -207,14 +207,14 @@ class SSH(Connection):
         channel.settimeout(None)
         draining = start(channel, data, out, err)
         ended = channel.status_event.wait(max(0.0, deadline - time.monotonic()))
-        if ended:
-            settle(draining, (out, err), deadline)
+        whole = ended and settle(draining, (out, err), deadline)
         shown, pid = without_noise(out.bytes(), mark.encode())
-        truncated = out.truncated or err.truncated
+        truncated = out.truncated or err.truncated or not whole
         if not ended:
             return Output(None, shown, err.bytes(), truncated, killed=self._kill(pid))
-        if channel.exit_status < 0:
-            raise self._in_doubt(command, channel.get_transport().get_exception())
+        transport = channel.get_transport()
+        if channel.exit_status < 0 or not (channel.eof_received or transport.is_active()):
+            raise self._in_doubt(command, transport.get_exception())
         return Output(channel.exit_status, shown, err.bytes(), truncated)
 
     def _kill(self, pid: str) -> bool:
