@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Self
 
 from sretoolkit.actor import Actor, Process
@@ -35,32 +36,25 @@ class Leases:
         that what was its holder can do no more.
         """
         deadline = self._clock.monotonic() + wait
-        for target in sorted(set(targets)):
-            refusal: list[LeaseHeld] = []
-
-            def attempt(target: str = target, refusal: list[LeaseHeld] = refusal) -> int | None:
-                try:
-                    return self._take(target)
-                except LeaseHeld as error:
-                    refusal[:] = [error]
-                    return None
-
-            remaining = max(0.0, deadline - self._clock.monotonic())
-            token = poll(attempt, timeout=remaining, interval=0.1, clock=self._clock)
-            if token is None:
+        try:
+            for target in sorted(set(targets)):
+                self.tokens[target] = self._wait_for(target, deadline)
+                if self._thread is None:  # from the first one on: waiting for the others may take longer than it lasts
+                    self._thread = threading.Thread(
+                        target=self._renew_until_done, name=f"lease-{self.run}", daemon=True
+                    )
+                    self._thread.start()
+        except BaseException:
+            with suppress(StoreUnavailable):
                 self.release()
-                raise refusal[0]
-            self.tokens[target] = token
-        if self.tokens and self._thread is None:
-            self._thread = threading.Thread(target=self._renew_until_done, name=f"lease-{self.run}", daemon=True)
-            self._thread.start()
+            raise
         return self
 
     def check(self, target: str, *, needs: float) -> None:
         """Refuse to go on unless the target is still ours for ``needs`` seconds; raises `LeaseLost`."""
-        if self._renew(target, max(self.ttl, needs)) != 1:
+        if target not in self.tokens or self._renew(target, max(self.ttl, needs)) != 1:
             raise LeaseLost(
-                f"{target} is no longer leased to run {self.run}: it was taken over",
+                f"{target} is not (or no longer) leased to this process of run {self.run}: it was given back or taken over",
                 target=target,
                 hint="nothing more is changed by this process; see `sretoolkit lease`",
             )
@@ -72,6 +66,22 @@ class Leases:
     def hold(self) -> None:
         """Keep every target without an end, until a person says ``sretoolkit lease release``."""
         self._end("held")
+
+    def _wait_for(self, target: str, deadline: float) -> int:
+        refusal: list[LeaseHeld] = []
+
+        def attempt() -> int | None:
+            try:
+                return self._take(target)
+            except LeaseHeld as error:
+                refusal[:] = [error]
+                return None
+
+        remaining = max(0.0, deadline - self._clock.monotonic())
+        token = poll(attempt, timeout=remaining, interval=0.1, clock=self._clock)
+        if token is None:
+            raise refusal[0]
+        return token
 
     def _take(self, target: str) -> int:
         with self.store.transaction() as transaction:
@@ -88,7 +98,9 @@ class Leases:
                 target=target, token=token, run=self.run, holder=self._holder, now=now, expires=now + self.ttl,
             )  # fmt: skip
             transaction.execute(
-                "INSERT INTO touched (run, target) VALUES (:run, :target) ON CONFLICT DO NOTHING", run=self.run, target=target
+                "INSERT INTO touched (run, target) VALUES (:run, :target) ON CONFLICT DO NOTHING",
+                run=self.run,
+                target=target,
             )
         return token
 
@@ -111,13 +123,13 @@ class Leases:
         self._done.set()
         if self._thread is not None:
             self._thread.join()
+        self._thread, self._done = None, threading.Event()
         for target, token in self.tokens.items():
             self.store.write(
                 "UPDATE leases SET state = :state WHERE target = :target AND token = :token AND run = :run",
                 target=target, token=token, run=self.run, state=state,
             )  # fmt: skip
         self.tokens.clear()
-        self._thread, self._done = None, threading.Event()
 
 
 def find_leases(store: Store) -> list[dict[str, Any]]:
@@ -158,9 +170,18 @@ def release_lease(store: Store, target: str) -> str:
         raise LeaseError(f"nobody has a lease on {target}", target=target, hint="`sretoolkit lease` lists them")
     if rows[0]["state"] == "active":
         raise LeaseError(
-            f"run {rows[0]['run']} works on {target} now", target=target, hint=f"`sretoolkit control {rows[0]['run']} stop` first"
+            f"run {rows[0]['run']} works on {target} now",
+            target=target,
+            hint=f"`sretoolkit control {rows[0]['run']} stop` first",
         )
-    store.write("UPDATE leases SET state = 'free', token = token + 1 WHERE target = :target", target=target)
+    freed = store.write(
+        "UPDATE leases SET state = 'free', token = token + 1 WHERE target = :target AND token = :token",
+        target=target, token=rows[0]["token"],
+    )  # fmt: skip
+    if not freed:
+        raise LeaseError(
+            f"{target} was taken by somebody this very moment", target=target, hint="`sretoolkit lease` shows by whom"
+        )
     return str(rows[0]["run"])
 
 
@@ -175,7 +196,9 @@ def _refuse_unless_free(transaction: Transaction, row: Row, now: float) -> None:
     who = f"{holder['who']} (run {row['run']}, since {holder['since']})"
     if row["state"] == "held":
         message = f"{row['target']} is held by {who}: that run ended without being undone"
-        hint = f"`sretoolkit undo {row['run']}`, or `sretoolkit lease release {row['target']}` when it is as it should be"
+        hint = (
+            f"`sretoolkit undo {row['run']}`, or `sretoolkit lease release {row['target']}` when it is as it should be"
+        )
     elif row["expires"] < now:
         message = f"{row['target']} was left by {who}, which was lost in the middle"
         hint = f"`sretoolkit recover {row['run']}` undoes or resumes it"

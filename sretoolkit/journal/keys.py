@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import os
+import re
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,8 @@ from sretoolkit.errors import JournalError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+_KEY_ID = re.compile(r"[0-9a-f]{16}")
 
 
 class Keys:
@@ -50,11 +54,14 @@ class Keys:
     def public(self, key_id: str) -> str | None:
         """A trusted public key as PEM; None when it is not here."""
         path = self.folder / f"{key_id}.pub"
-        return path.read_text() if path.is_file() else None
+        if not _KEY_ID.fullmatch(key_id) or not path.is_file():
+            return None
+        return path.read_text(encoding="utf-8", errors="replace")
 
     def valid(self, key_id: str, message: bytes, signature: str) -> bool | None:
         """Whether the signature is that key's; None when the key is not trusted here."""
-        from cryptography.exceptions import InvalidSignature
+        from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
         from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
         pem = self.public(key_id)
@@ -62,12 +69,13 @@ class Keys:
             return None
         try:
             key = load_pem_public_key(pem.encode())
-            if self._key_id(key) != key_id:  # type: ignore[arg-type]
+            if not isinstance(key, Ed25519PublicKey) or self._key_id(key) != key_id:
                 return False
-            key.verify(base64.b64decode(signature), message)  # type: ignore[union-attr, call-arg]
-        except (InvalidSignature, ValueError):
+            raw = base64.b64decode(signature)
+            key.verify(raw, message)
+        except (InvalidSignature, UnsupportedAlgorithm, ValueError):
             return False
-        return True
+        return base64.b64encode(raw).decode() == signature  # several texts decode to the same bytes; one was written
 
     def rotate(self) -> tuple[str, str]:
         """Make a new signing key; the old public key stays trusted. Returns the ids, old and new."""
@@ -106,22 +114,30 @@ class Keys:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
         from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         key = Ed25519PrivateKey.generate()
-        public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-        (self.folder / f"{self._key_id(key.public_key())}.pub").write_bytes(public)
-        draft = self.folder / f"signing.{os.getpid()}.draft"
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-            file.flush()
-            os.fsync(file.fileno())
+        public = self.folder / f"{self._key_id(key.public_key())}.pub"
+        draft = ""
         try:
-            os.link(draft, self.path)  # of several processes that make the first key at once, one wins
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+            descriptor, draft = tempfile.mkstemp(dir=self.folder, prefix="signing.", suffix=".draft")
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+                file.flush()
+                os.fsync(file.fileno())
+            os.link(draft, self.path)  # of several that make the first key at once, one wins
         except FileExistsError:
-            (self.folder / f"{self._key_id(key.public_key())}.pub").unlink()
+            public.unlink()
             return self._private()
+        except OSError as error:
+            public.unlink(missing_ok=True)
+            raise JournalError(
+                f"no signing key can be made in {self.folder}: {error.strerror}",
+                hint="mend the folder, or set journal.keys",
+            ) from error
         finally:
-            draft.unlink()
+            if draft:
+                Path(draft).unlink()
         return key
 
     @staticmethod

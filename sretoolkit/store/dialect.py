@@ -24,6 +24,7 @@ class Dialect:
         self.url = url
         self.password = password
         self.timeout = timeout
+        self._prepared: dict[str, str] = {}
 
     def connect(self) -> Any:
         """A new DB-API connection in autocommit mode whose rows are mappings."""
@@ -36,6 +37,12 @@ class Dialect:
     def lock(self, connection: Any, name: str) -> None:
         """Inside a transaction: wait until no other one holds ``name``."""
         raise NotImplementedError
+
+    def prepare(self, sql: str) -> str:
+        """The SQL as the driver takes it: ``{now}`` and the parameters' names replaced, once a text."""
+        if sql not in self._prepared:
+            self._prepared[sql] = self.translate(sql.replace("{now}", self.now))
+        return self._prepared[sql]
 
     @classmethod
     def translate(cls, sql: str) -> str:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from sretoolkit.config import mask
+from sretoolkit.errors import StoreError
+
 if TYPE_CHECKING:
     from sretoolkit.store.store import Store
 
@@ -16,7 +19,9 @@ def version_of(store: Store) -> int:
     if not store.read(store.dialect.has_table, name="meta"):
         return 0
     rows = store.read("SELECT value FROM meta WHERE key = 'schema'")
-    return int(rows[0]["value"]) if rows else 0
+    if not rows or not rows[0]["value"].isdecimal():
+        raise StoreError(f"{mask(store.url)} is some other program's database", hint="set store.url to one of its own")
+    return int(rows[0]["value"])
 
 
 def steps_from(version: int, types: dict[str, str]) -> list[str]:
@@ -28,5 +33,8 @@ def steps_from(version: int, types: dict[str, str]) -> list[str]:
         for name, spelling in types.items():
             text = text.replace("{" + name + "}", spelling)
         statements += [part.strip() for part in text.split(";\n") if part.strip()]
-        statements.append(f"INSERT INTO meta (key, value) VALUES ('schema', '{number}') ON CONFLICT (key) DO UPDATE SET value = '{number}'")
+        statements.append(
+            f"INSERT INTO meta (key, value) VALUES ('schema', '{number}') "
+            f"ON CONFLICT (key) DO UPDATE SET value = '{number}'"
+        )
     return statements

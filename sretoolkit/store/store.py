@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,12 +32,12 @@ class Transaction:
 
     def execute(self, sql: str, /, **parameters: Any) -> list[Row]:
         """Run one statement; ``{now}`` in it is the store's clock. Returns its rows as mappings."""
-        cursor = self._connection.execute(_prepared(type(self._dialect), sql), parameters)
+        cursor = self._connection.execute(self._dialect.prepare(sql), _storable(parameters))
         return [dict(row) for row in cursor.fetchall()] if cursor.description else []
 
     def changed(self, sql: str, /, **parameters: Any) -> int:
         """Run one statement; returns how many rows it changed."""
-        return int(self._connection.execute(_prepared(type(self._dialect), sql), parameters).rowcount)
+        return int(self._connection.execute(self._dialect.prepare(sql), _storable(parameters)).rowcount)
 
     def lock(self, name: str) -> None:
         """Wait until no other transaction holds this name."""
@@ -62,9 +61,10 @@ class Store:
         self.url = url
         self.dialect = DIALECTS[scheme](url, password=password, timeout=timeout)
         self._local = threading.local()
-        self._connections: list[Any] = []
+        self._connections: list[tuple[int, threading.Thread, Any]] = []
         self._migrate = migrate
         self._lock = threading.Lock()
+        self._upgrading = threading.Lock()
 
     @property
     def shared(self) -> bool:
@@ -73,8 +73,14 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        """All or nothing, durable when it returns. Raises `StoreUnavailable` when the database cannot do it now."""
+        """All or nothing, durable when it returns. Raises `StoreUnavailable` when the database cannot do it now.
+
+        One inside another is refused: it could not be undone with the outer one.
+        """
         connection = self._connection()
+        if getattr(self._local, "busy", False):
+            raise StoreError("a transaction was begun inside another one")
+        self._local.busy = True
         try:
             self.dialect.begin(connection)
             try:
@@ -85,6 +91,8 @@ class Store:
                 raise
         except Exception as error:
             self._raise(error)
+        finally:
+            self._local.busy = False
 
     def read(self, sql: str, /, **parameters: Any) -> list[Row]:
         """The rows of one reading statement."""
@@ -109,7 +117,7 @@ class Store:
             return
         try:
             with path.open("wb") as file:
-                file.write(b"\0" * RESERVE)
+                file.write(os.urandom(RESERVE))  # zeros take no room on a file system that compresses
                 os.fsync(file.fileno())
         except OSError as error:
             path.unlink(missing_ok=True)
@@ -138,7 +146,7 @@ class Store:
     def close(self) -> None:
         """Close every connection that this process opened."""
         with self._lock:
-            for pid, connection in self._connections:
+            for pid, _thread, connection in self._connections:
                 if pid == os.getpid():
                     connection.close()
             self._connections.clear()
@@ -152,17 +160,36 @@ class Store:
 
     def _connection(self) -> Any:
         if getattr(self._local, "pid", None) != os.getpid():
-            try:
-                connection = self.dialect.connect()
-            except Exception as error:
-                self._raise(error)
-            self._local.connection, self._local.pid = connection, os.getpid()
-            with self._lock:
-                self._connections.append((os.getpid(), connection))
-                if self._migrate:
-                    self._migrate = False
-                    self._upgrade()
+            self._connect()
+        if self._migrate and not getattr(self._local, "upgrading", False):
+            self._upgrade_once()
         return self._local.connection
+
+    def _connect(self) -> None:
+        """Open this thread's connection, and close those of threads that have ended."""
+        try:
+            connection = self.dialect.connect()
+        except Exception as error:
+            self._raise(error)
+        me = os.getpid()
+        self._local.connection, self._local.pid = connection, me
+        with self._lock:
+            left = [item for item in self._connections if item[0] == me and not item[1].is_alive()]
+            kept = [item for item in self._connections if item not in left]
+            self._connections = [*kept, (me, threading.current_thread(), connection)]
+        for _pid, _thread, old in left:
+            old.close()
+
+    def _upgrade_once(self) -> None:
+        """Upgrade before the first use; other threads wait, and one that comes after a failure tries (and fails) again."""
+        with self._upgrading:
+            if self._migrate:
+                self._local.upgrading = True
+                try:
+                    self._upgrade()
+                finally:
+                    self._local.upgrading = False
+                self._migrate = False
 
     def _upgrade(self) -> None:
         """Bring the schema to this version; refuse one that is newer than we know."""
@@ -189,7 +216,7 @@ class Store:
     def _forget(self, connection: Any) -> None:
         self._local.pid = None
         with self._lock:
-            self._connections = [(pid, one) for pid, one in self._connections if one is not connection]
+            self._connections = [item for item in self._connections if item[2] is not connection]
         try:
             connection.close()
         except Exception:  # the connection is broken already; there is nothing left to do with it
@@ -207,20 +234,17 @@ class Store:
         raise failure from error
 
 
-@lru_cache(maxsize=512)
-def _prepared(dialect: Hashable, sql: str) -> str:
-    assert isinstance(dialect, type)
-    assert issubclass(dialect, Dialect)
-    return dialect.translate(sql.replace("{now}", dialect.now))
+def _storable(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Texts that every database takes: NUL, and half characters (of names that are not UTF-8), are written as escapes."""
+    for name, value in parameters.items():
+        if isinstance(value, str) and ("\0" in value or not value.isascii()):
+            parameters[name] = value.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+    return parameters
 
 
-def open_store(config: Config | None = None, *, timeout: float = 10.0) -> Store:
+def open_store(config: Config | None = None) -> Store:
     """The store that the configuration names."""
     config = config or Config.load()
     reference = config["store.password"]
-    return Store(config["store.url"], password=Secret(reference).reveal() if reference else None, timeout=timeout)
-
-
-def sqlite_url(path: Path) -> str:
-    """The URL of a SQLite store in that file."""
-    return f"sqlite:///{path.absolute()}"
+    password = Secret(reference).reveal() if reference else None
+    return Store(config["store.url"], password=password, timeout=config.seconds("store.timeout"))

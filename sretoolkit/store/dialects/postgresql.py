@@ -61,13 +61,17 @@ class Postgresql(Dialect):
         import psycopg
 
         if isinstance(error, psycopg.errors.DiskFull):
-            return StoreUnavailable(f"the database server has no room left: {error}", full=True, hint="free space there")
-        if isinstance(error, psycopg.errors.LockNotAvailable):
+            return StoreUnavailable(
+                f"the database server has no room left: {error}", full=True, hint="free space there"
+            )
+        if isinstance(error, psycopg.errors.LockNotAvailable | psycopg.errors.DeadlockDetected):
             return StoreUnavailable(f"a lock in the store was not had in {self.timeout:g} s", hint="try again")
         if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
             from sretoolkit.config import mask
 
-            return StoreUnavailable(f"the store {mask(self.url)} does not answer: {error}", hint="check server and store.url")
+            return StoreUnavailable(
+                f"the store {mask(self.url)} does not answer: {error}", hint="check server and store.url"
+            )
         return None
 
     def backup(self, connection: Any, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from pathlib import Path
@@ -10,6 +11,14 @@ from typing import Any, ClassVar
 from sretoolkit.clock import poll
 from sretoolkit.errors import ConfigError, StoreUnavailable
 from sretoolkit.store.dialect import Dialect
+
+_UNUSABLE = (
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_CORRUPT,
+)
 
 
 class Sqlite(Dialect):
@@ -24,9 +33,10 @@ class Sqlite(Dialect):
     def path(self) -> Path:
         """The database file."""
         text = self.url.partition("://")[2]
-        if not text.startswith("/") or not text[1:]:
+        path = Path(text[1:]).expanduser()
+        if not text.startswith("/") or not path.is_absolute():
             raise ConfigError(f"{self.url} names no file", hint="write sqlite:////absolute/path/store.db")
-        return Path(text[1:]).expanduser()
+        return path
 
     def connect(self) -> Any:
         """Open (and create, readable by its owner alone) the file."""
@@ -34,6 +44,7 @@ class Sqlite(Dialect):
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         connection = sqlite3.connect(self.path, timeout=self.timeout, isolation_level=None, check_same_thread=False)
         connection.row_factory = sqlite3.Row
+        connection.text_factory = _text
         poll(lambda: self._use_log(connection), timeout=self.timeout)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
@@ -54,23 +65,35 @@ class Sqlite(Dialect):
     def failure(self, error: Exception) -> StoreUnavailable | None:
         """Locked, full, unreadable or not a database."""
         if isinstance(error, OSError):
-            return StoreUnavailable(f"the store {self.path} cannot be opened: {error}", hint="check the folder, or set store.url")
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            hint = f"free space on {self.path.parent}" if full else "check the folder, or set store.url"
+            return StoreUnavailable(f"the store {self.path} cannot be opened: {error}", full=full, hint=hint)
         if not isinstance(error, sqlite3.DatabaseError):
             return None
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and self._no_room()):
-            return StoreUnavailable(f"no room left for the store {self.path}", full=True, hint=f"free space on {self.path.parent}")
+            hint = f"free space on {self.path.parent}"
+            return StoreUnavailable(f"no room left for the store {self.path}", full=True, hint=hint)
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             hint = "another process is writing; `sretoolkit doctor` shows who has the file open"
             return StoreUnavailable(f"the store {self.path} stayed locked for {self.timeout:g} s", hint=hint)
-        if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-            return StoreUnavailable(f"the store {self.path} cannot be used: {error}", hint="check the file, or set store.url")
+        if code in _UNUSABLE:
+            return StoreUnavailable(
+                f"the store {self.path} cannot be used: {error}", hint="check the file, or set store.url"
+            )
         return None
 
     def backup(self, connection: Any, path: Path) -> None:
         """A consistent copy, made while others write."""
-        connection.execute("VACUUM INTO :path", {"path": str(path)})
-        path.chmod(0o600)
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        except OSError as error:
+            raise ConfigError(f"no copy can be written to {path}: {error.strerror}", hint="name a new file") from error
+        try:
+            connection.execute("VACUUM INTO :path", {"path": str(path)})
+        except BaseException:
+            path.unlink()
+            raise
 
     def reserve(self, run: str) -> Path | None:
         """Beside the database."""
@@ -90,3 +113,8 @@ class Sqlite(Dialect):
     def _no_room(self) -> bool:
         room = os.statvfs(self.path.parent)
         return room.f_bavail * room.f_frsize < 64 * 1024
+
+
+def _text(data: bytes) -> str:
+    """Text of the database; bytes that are none (damage, or somebody's edit) are shown, so that verify can name them."""
+    return data.decode("utf-8", "backslashreplace")
