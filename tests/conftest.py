@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import random
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,7 +17,20 @@ from sretoolkit.config import Config
 from sretoolkit.journal import Keys
 from sretoolkit.store import Store
 
+if TYPE_CHECKING:
+    from tests.runbook.desk import Desk
+
 REPOSITORY = Path(__file__).parents[1]
+
+
+def pytest_configure() -> None:
+    """Choose the seed of sampled faults once, for this process and its workers."""
+    os.environ.setdefault("FAULT_SEED", str(random.SystemRandom().randrange(10**6)))
+
+
+def pytest_report_header() -> str:
+    """Say the seed, so that a sample can be drawn again."""
+    return f"faults: {'all' if os.environ.get('EVERY_FAULT') else 'sampled'}, FAULT_SEED={os.environ['FAULT_SEED']}"
 
 
 @pytest.fixture(autouse=True)
@@ -106,3 +120,11 @@ def write_notebook(own_home: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def desk(own_home: Path, config: Config) -> Desk:
+    """The real command line, below the test's home."""
+    from tests.runbook.desk import Desk
+
+    return Desk(own_home, config)

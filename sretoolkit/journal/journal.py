@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from sretoolkit.actor import Actor, Process, boot_id
 from sretoolkit.clock import Clock
 from sretoolkit.errors import JournalError, StoreUnavailable
-from sretoolkit.journal.entry import FORMAT, Entry, seal
+from sretoolkit.journal.entry import FORMAT, Entry, plain, seal
 from sretoolkit.secrets import redaction
 from sretoolkit.store import Store
 from sretoolkit.store.store import Transaction
@@ -31,18 +31,28 @@ class Journal:
         self.clock = clock or Clock()
         self._process = Process.current()
         self._opened: tuple[str, float] | None = None
+        self.tight = False
+        """Whether the disk was full, and what is written now uses the room that was reserved for the run's end."""
 
-    def append(self, kind: str, payload: Mapping[str, Any] | None = None, *, target: str = "") -> Entry:
-        """Write one entry; it is on disk when this returns.
+    def append(
+        self,
+        kind: str,
+        payload: Mapping[str, Any] | None = None,
+        *,
+        target: str = "",
+        then: Callable[[Transaction], object] | None = None,
+    ) -> Entry:
+        """Write one entry; it is on disk when this returns, with whatever ``then`` wrote in the same transaction.
 
         Raises `StoreUnavailable` when the store cannot take it; when the disk is full, the room that was reserved for
         the run's closing entries is used up first.
         """
         try:
-            return self._append(kind, payload or {}, target)
+            return self._append(kind, payload or {}, target, then)
         except StoreUnavailable as error:
             if error.full and self.store.release_reserve(self.run):
-                return self._append(kind, payload or {}, target)
+                self.tight = True
+                return self._append(kind, payload or {}, target, then)
             raise
 
     def entries(self, *, after: int = 0, kind: str | None = None) -> list[Entry]:
@@ -63,7 +73,9 @@ class Journal:
             "SELECT run, seq, kind, body, hash FROM entries WHERE run = :run ORDER BY seq DESC LIMIT 1", run=self.run
         )
         if not rows:
-            raise JournalError(f"there is no run {self.run} in this store", run=self.run, hint="`sretoolkit runs` lists them")
+            raise JournalError(
+                f"there is no run {self.run} in this store", run=self.run, hint="`sretoolkit runs` lists them"
+            )
         return Entry(**rows[0])
 
     def unsigned(self) -> int:
@@ -71,31 +83,37 @@ class Journal:
         rows = self.store.read("SELECT max(seq) AS seq FROM signatures WHERE run = :run", run=self.run)
         return self.head().seq - int(rows[0]["seq"] or 0)
 
-    def write(self, transaction: Transaction, seq: int, previous: str, kind: str, payload: Any, target: str = "") -> Entry:
+    def write(
+        self, transaction: Transaction, seq: int, previous: str, kind: str, payload: Any, target: str = ""
+    ) -> Entry:
         """Insert one entry inside a transaction that holds the run's lock."""
-        body, hashed = seal(
-            {
-                "format": FORMAT,
-                "run": self.run,
-                "seq": seq,
-                "time": self.clock.now().isoformat(timespec="microseconds"),
-                "elapsed": self._elapsed(),
-                "actor": self.actor.to_dict(),
-                "host": self._process.host,
-                "pid": os.getpid(),
-                "kind": kind,
-                "target": target,
-                "payload": redaction.data(payload),
-                "previous": previous,
-            }
-        )
+        content = {
+            "format": FORMAT,
+            "run": self.run,
+            "seq": seq,
+            "time": self.clock.now().isoformat(timespec="microseconds"),
+            "elapsed": self._elapsed(),
+            "actor": self.actor.to_dict(),
+            "host": self._process.host,
+            "pid": os.getpid(),
+            "kind": kind,
+            "target": redaction(target),
+            "payload": redaction.data(payload),
+            "previous": previous,
+        }
+        try:
+            body, hashed = seal(content)
+        except (TypeError, ValueError):  # evidence with a NaN or a date in it must not keep an entry off the record
+            body, hashed = seal(plain(content))
         transaction.execute(
             "INSERT INTO entries (run, seq, kind, body, hash) VALUES (:run, :seq, :kind, :body, :hash)",
             run=self.run, seq=seq, kind=kind, body=body, hash=hashed,
         )  # fmt: skip
         return Entry(self.run, seq, kind, body, hashed)
 
-    def _append(self, kind: str, payload: Mapping[str, Any], target: str) -> Entry:
+    def _append(
+        self, kind: str, payload: Mapping[str, Any], target: str, then: Callable[[Transaction], object] | None
+    ) -> Entry:
         with self.store.transaction() as transaction:
             transaction.lock(f"journal:{self.run}")
             rows = transaction.execute(
@@ -103,16 +121,19 @@ class Journal:
             )
             if not rows:
                 raise JournalError(f"there is no run {self.run} in this store", run=self.run)
-            return self.write(transaction, rows[0]["seq"] + 1, rows[0]["hash"], kind, payload, target)
+            entry = self.write(transaction, rows[0]["seq"] + 1, rows[0]["hash"], kind, payload, target)
+            if then is not None:
+                then(transaction)
+            return entry
 
     def _elapsed(self) -> float | None:
         """Seconds since the run was opened by the machine's monotonic clock; None on another machine or boot."""
         if self._opened is None:
             rows = self.store.read("SELECT body, hash, kind FROM entries WHERE run = :run AND seq = 1", run=self.run)
-            if not rows:
-                self._opened = (boot_id(), time.monotonic())
-            else:
-                opened = Entry(self.run, 1, **rows[0]).payload
-                self._opened = (opened["boot"], opened["monotonic"])
+            try:
+                opened = Entry(self.run, 1, **rows[0]).payload if rows else {}
+                self._opened = (opened.get("boot", boot_id()), float(opened.get("monotonic", time.monotonic())))
+            except (JournalError, TypeError, ValueError):  # somebody edited it: verify says so, the run goes on
+                self._opened = ("", 0.0)
         boot, since = self._opened
         return round(time.monotonic() - since, 6) if boot == boot_id() else None

@@ -151,6 +151,8 @@ class Execution:
         )
 
     def _step(self, index: int, step: Step) -> None:
+        if self.journal.tight:
+            raise StepFailed("the store's disk is full: nothing more is begun", hint="free space there")
         key = step.key(self.hash, index)
         about = {"plan": self.hash, "index": index, "key": key}
         seconds = step.deadline.total_seconds()
@@ -190,11 +192,11 @@ class Execution:
         text = _text(error)
         if isinstance(error, LeaseLost):
             self._note("plan-fenced", {"error": text})
-            self._leases.release()
+            self._end_leases(held=False)
             raise error
         if isinstance(error, Held | Stopped) or not self._wants_undo(error, text):
             self._note("plan-stopped" if isinstance(error, Stopped) else "plan-held", {"error": text})
-            self._leases.hold()
+            self._end_leases(held=True)
             raise self._error_for(error, "held") from error
         self._note("plan-failed", {"error": text})
         self._read_history()
@@ -208,11 +210,21 @@ class Execution:
             undo_changes(changes, journal=self.journal, context=self.context, leases=self._leases)
         except UndoFailed:
             self._note("plan-held", {"error": text})
-            self._leases.hold()
+            self._end_leases(held=True)
             raise
         self._note("plan-undone", {"error": text})
-        self._leases.release()
+        self._end_leases(held=False)
         raise self._error_for(error, "undone") from error
+
+    def _end_leases(self, *, held: bool) -> None:
+        """Hold or release; when the store cannot be told, the leases expire and the run is recovered as any lost one."""
+        try:
+            if held:
+                self._leases.hold()
+            else:
+                self._leases.release()
+        except StoreUnavailable as error:
+            print(f"sretoolkit: the leases of run {self.session.run} are as they were: {error}", file=sys.stderr)
 
     def _wants_undo(self, error: BaseException, text: str) -> bool:
         if isinstance(error, Aborted) or self.plan.on_failure == "undo":

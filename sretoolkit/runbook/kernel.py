@@ -84,7 +84,7 @@ def _enter_session(grant: dict[str, Any]) -> None:
 
     secrets.grant(grant["secrets"])
     config = Config({key: Value(key, value, origin) for key, value, origin in grant["config"]})
-    store = Store(config["store.url"], password=grant["store_password"])
+    store = Store(config["store.url"], password=grant["store_password"], timeout=config.seconds("store.timeout"))
     journal = Journal(store, grant["run"], actor=Actor(**grant["actor"]))
     enter(Session(config, store, journal, grant["mode"], supervised=True, **grant["session"]))
 

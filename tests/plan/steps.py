@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
+from sretoolkit.hosts import Host, connect
 from sretoolkit.plan import Context, Gate, Step, Verdict, shown
 
 
@@ -107,6 +108,29 @@ class FileGate(Gate):
         while answer == "slow" and not ctx.cancelled.is_set():
             time.sleep(0.01)
         return Verdict("continue" if answer == "slow" else answer, f"it says {answer}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteFile(SetFile):
+    """The same on a host, slowly: the new text is there at once, the command ends only when a file allows it."""
+
+    host: str
+
+    def observe(self, ctx: Context) -> Any:
+        """Read it there."""
+        return self._host(ctx).read(self.path).decode()
+
+    def do(self, ctx: Context) -> None:
+        """Write there, and wait until ``FILE.go`` exists there."""
+        command = 'printf %s "$1" > "$2"; touch "$2.written"; while [ ! -e "$2.go" ]; do sleep 0.05; done'
+        self._host(ctx).run(["sh", "-c", command, "sh", self.after, self.path], timeout=ctx.remaining())
+
+    def undo(self, ctx: Context) -> None:
+        """Write the old text there."""
+        self._host(ctx).write(self.path, self.before.encode())
+
+    def _host(self, ctx: Context) -> Host:
+        return ctx.use(("host", self.host), lambda: connect(self.host, ctx.config))
 
 
 @dataclass(frozen=True, kw_only=True)

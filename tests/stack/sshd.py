@@ -70,13 +70,13 @@ class Sshd:
         return {**where, "key": str(self.key), "known_hosts": str(self.known_hosts), **more}
 
     def start(self) -> None:
-        """Make keys and configuration, start the server and wait until it answers."""
+        """Make keys and configuration, start the server and wait until it answers; after `stop`, the same server again."""
         program = self._program()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.port = _free_port()
-        for name in ("host_key", "client_key", "other_key"):
-            path = str(self.folder / name)
-            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True, timeout=30)
+        self.port = self.port or _free_port()
+        for path in (self.folder / "host_key", self.key, self.folder / "other_key"):
+            if not path.exists():
+                subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True, timeout=30)
         (self.folder / "authorized_keys").write_text((self.folder / "client_key.pub").read_text())
         host_key = " ".join((self.folder / "host_key.pub").read_text().split()[:2])
         self.known_hosts.write_text(f"[127.0.0.1]:{self.port} {host_key}\n")
