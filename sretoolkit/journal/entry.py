@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,23 +40,30 @@ class Entry:
     @property
     def payload(self) -> dict[str, Any]:
         """What the entry says."""
-        payload: dict[str, Any] = self.content["payload"]
+        payload = self._part("payload")
+        if not isinstance(payload, dict):
+            raise JournalError(f"entry {self.seq} of run {self.run} has no payload", run=self.run, seq=self.seq)
         return payload
 
     @property
     def target(self) -> str:
         """What the entry is about; "" for the run itself."""
-        return str(self.content["target"])
+        return str(self._part("target"))
 
     @property
     def time(self) -> str:
         """Wall clock of the writer, ISO 8601, UTC."""
-        return str(self.content["time"])
+        return str(self._part("time"))
 
     @property
     def previous(self) -> str:
         """Hash of the entry before (for a run's first entry: of the first entry of the store's run before)."""
-        return str(self.content["previous"])
+        return str(self._part("previous"))
+
+    def _part(self, name: str) -> Any:
+        if name not in self.content:
+            raise JournalError(f"entry {self.seq} of run {self.run} has no {name}", run=self.run, seq=self.seq)
+        return self.content[name]
 
 
 def seal(content: Mapping[str, Any]) -> tuple[str, str]:
@@ -67,6 +75,17 @@ def seal(content: Mapping[str, Any]) -> tuple[str, str]:
 def canonical(value: Any) -> str:
     """Canonical JSON: sorted keys, no spaces, ASCII, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def plain(value: Any) -> Any:
+    """Any value as data that `canonical` takes: what JSON has no word for (NaN, a set, an object) becomes text."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return str(value)
 
 
 def digest(value: Any) -> str:

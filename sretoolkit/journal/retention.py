@@ -19,10 +19,16 @@ def prune(store: Store, keys: Keys, *, actor: Actor, older_than: float) -> list[
     """Prune every closed run that began before ``older_than`` (seconds since the epoch); returns those that were.
 
     Kept of a run: its first and last entry and the last one's signature. A run that does not verify, or is not signed
-    to its end, is left alone. The record's files are deleted. A run of its own, "journal prune", says what went.
+    to its end, is left alone; so are a run that still holds a lease, and the journal's own runs, which say what was
+    pruned, rotated and restored. The record's files are deleted. A run of its own, "journal prune", says what went.
     """
-    found = find_runs(store, limit=FOREVER)
-    old = [run for run in found if run.closed and run.started < older_than and verify_run(store, keys, run.id).state == "whole"]
+    found = [run for run in find_runs(store, limit=FOREVER) if run.closed and run.started < older_than]
+    needed = {row["run"] for row in store.read("SELECT run FROM leases WHERE state <> 'free'")}
+    old = [
+        run
+        for run in found
+        if run.mode != "maintenance" and run.id not in needed and verify_run(store, keys, run.id).state == "whole"
+    ]
     if not old:
         return []
     journal = open_run(store, keys, runbook="journal prune", actor=actor, mode="maintenance")
@@ -61,14 +67,21 @@ def accept_restore(store: Store, keys: Keys, *, actor: Actor, reason: str) -> st
 
 
 def _prune(journal: Journal, run: Run) -> None:
-    head = Journal(journal.store, run.id, actor=journal.actor).head()
-    for name in (run.notebook, run.html):
-        if name:
-            Path(name).unlink(missing_ok=True)
+    pruned = Journal(journal.store, run.id, actor=journal.actor)
+    head = pruned.head()
+    files = [
+        Path(entry.payload["folder"]) / Path(name).name
+        for entry in pruned.entries(kind="record")
+        for name in entry.payload["files"]
+    ]
     journal.append("pruned", {"run": run.id, "seq": head.seq, "hash": head.hash, "entries": head.seq})
     with journal.store.transaction() as transaction:
         transaction.lock(f"journal:{run.id}")
         for table in ("entries", "signatures"):
             first = "seq > 1 AND " if table == "entries" else ""
-            transaction.execute(f"DELETE FROM {table} WHERE run = :run AND {first}seq < :head", run=run.id, head=head.seq)
+            transaction.execute(
+                f"DELETE FROM {table} WHERE run = :run AND {first}seq < :head", run=run.id, head=head.seq
+            )
         transaction.execute("UPDATE runs SET notebook = NULL, html = NULL WHERE id = :run", run=run.id)
+    for path in files:
+        path.unlink(missing_ok=True)

@@ -19,6 +19,7 @@ from sretoolkit.journal.journal import Journal
 from sretoolkit.journal.keys import Keys
 from sretoolkit.secrets import redaction
 from sretoolkit.store import Store
+from sretoolkit.store.store import Transaction
 
 OPEN = ("running", "awaiting_approval")
 LOST_AFTER = 30.0
@@ -101,6 +102,7 @@ def open_run(
     store.reserve(run)
     journal = Journal(store, run, actor=actor, clock=clock)
     given = redaction.data(dict(parameters or {}))
+    runbook, ticket = redaction(runbook), redaction(ticket)
     with store.transaction() as transaction:
         transaction.lock("chain")
         rows = transaction.execute("SELECT number, run, hash FROM chain ORDER BY number DESC LIMIT 1")
@@ -131,7 +133,10 @@ def open_run(
         }
         first = journal.write(transaction, 1, previous["hash"], "run-opened", payload)
         transaction.execute(
-            "INSERT INTO chain (number, run, hash) VALUES (:number, :run, :hash)", number=number, run=run, hash=first.hash
+            "INSERT INTO chain (number, run, hash) VALUES (:number, :run, :hash)",
+            number=number,
+            run=run,
+            hash=first.hash,
         )
         for head in heads:
             transaction.execute("UPDATE runs SET bound = 1 WHERE id = :run", run=head["run"])
@@ -148,28 +153,40 @@ def open_run(
 
 def reopen_run(journal: Journal, *, why: str) -> None:
     """Go on with a run that waited, was held or was lost; this process is its runner from now on."""
-    journal.append("run-reopened", {"why": why, "boot": boot_id()})
-    journal.store.write(
-        "UPDATE runs SET state = 'running', ended = NULL, exit_code = NULL, bound = 0, process = :process, heartbeat = {now} "
-        "WHERE id = :run",
-        run=journal.run, process=json.dumps(Process.current().to_dict()),
-    )  # fmt: skip
+
+    def show(transaction: Transaction) -> None:
+        transaction.execute(
+            "UPDATE runs SET state = 'running', ended = NULL, exit_code = NULL, bound = 0, process = :process, "
+            "heartbeat = {now} WHERE id = :run",
+            run=journal.run, process=json.dumps(Process.current().to_dict()),
+        )  # fmt: skip
+
+    journal.append("run-reopened", {"why": why, "boot": boot_id()}, then=show)
 
 
 def close_run(
-    journal: Journal, keys: Keys, *, state: str, exit_code: int, error: str = "", payload: Mapping[str, Any] | None = None
+    journal: Journal,
+    keys: Keys,
+    *,
+    state: str,
+    exit_code: int,
+    error: str = "",
+    payload: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the last entry, sign the head, and give the reserved room back.
 
     A run that awaits its approval is suspended with the same care, so that what it planned is signed.
     """
     kind = "run-suspended" if state in OPEN else "run-closed"
-    journal.append(kind, {"state": state, "exit_code": exit_code, "error": error, **(payload or {})})
-    journal.store.write(
-        "UPDATE runs SET state = :state, exit_code = :code, error = :error, ended = CASE WHEN :open = 1 THEN NULL ELSE {now} END "
-        "WHERE id = :run",
-        run=journal.run, state=state, code=exit_code, error=redaction(error), open=int(state in OPEN),
-    )  # fmt: skip
+
+    def show(transaction: Transaction) -> None:
+        transaction.execute(
+            "UPDATE runs SET state = :state, exit_code = :code, error = :error, "
+            "ended = CASE WHEN :open = 1 THEN NULL ELSE {now} END WHERE id = :run",
+            run=journal.run, state=state, code=exit_code, error=redaction(error), open=int(state in OPEN),
+        )  # fmt: skip
+
+    journal.append(kind, {"state": state, "exit_code": exit_code, "error": error, **(payload or {})}, then=show)
     sign_head(journal, keys)
     journal.store.release_reserve(journal.run)
 
@@ -193,14 +210,16 @@ def head_message(run: str, seq: int, head: str) -> bytes:
 def beat(store: Store, run: str, progress: Mapping[str, Any]) -> None:
     """Say that a run is alive and how far it is."""
     store.write(
-        "UPDATE runs SET heartbeat = {now}, progress = :progress WHERE id = :run", run=run, progress=json.dumps(progress)
+        "UPDATE runs SET heartbeat = {now}, progress = :progress WHERE id = :run",
+        run=run,
+        progress=json.dumps(progress),
     )
 
 
 def load_run(store: Store, run: str) -> Run:
     """A run by its id or an unambiguous part of it ("last" is the newest); raises `JournalError` when there is none."""
-    if run == "last":
-        found = find_runs(store, limit=1)
+    if run in ("", "last"):
+        found = find_runs(store, limit=1) if run else []
     else:
         rows = store.read(
             f"SELECT {COLUMNS}, {{now}} AS now FROM runs WHERE id = :id OR id LIKE :part ORDER BY started DESC LIMIT 3",

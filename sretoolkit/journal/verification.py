@@ -10,9 +10,10 @@ from typing import Any, Literal
 from sretoolkit.errors import JournalError
 from sretoolkit.journal.anchor import recall
 from sretoolkit.journal.entry import ZERO, Entry
+from sretoolkit.journal.glance import bad_row
 from sretoolkit.journal.journal import Journal
 from sretoolkit.journal.keys import Keys
-from sretoolkit.journal.runs import head_message, load_run
+from sretoolkit.journal.runs import head_message
 from sretoolkit.store import Store
 
 State = Literal["whole", "unsigned", "unknown-key", "pruned", "broken"]
@@ -46,30 +47,38 @@ class Verification:
         return f"{name}: {self.state}{where}{': ' + self.reason if self.reason else ''} ({self.entries} entries)"
 
 
-def verify_run(store: Store, keys: Keys, run: str) -> Verification:
+def verify_run(
+    store: Store, keys: Keys, run: str, *, prunings: Mapping[str, Mapping[str, Any]] | None = None
+) -> Verification:
     """Check one run's entries, links and signatures; raises `JournalError` when there is no such run."""
     entries = Journal(store, run, actor=None).entries()  # type: ignore[arg-type]
-    signatures = store.read("SELECT seq, hash, key_id, signature FROM signatures WHERE run = :run ORDER BY seq", run=run)
-    rows = store.read("SELECT state, ended FROM runs WHERE id = :run", run=run)
+    signatures = store.read(
+        "SELECT seq, hash, key_id, signature FROM signatures WHERE run = :run ORDER BY seq", run=run
+    )
+    rows = store.read("SELECT * FROM runs WHERE id = :run", run=run)
     chain = store.read("SELECT hash FROM chain WHERE run = :run", run=run)
     if not entries and not rows and not signatures and not chain:
         raise JournalError(f"there is no run {run} in this store", run=run, hint="`sretoolkit runs` lists them")
-    pruned = _pruned(store, run)
+    pruned = (find_prunings(store) if prunings is None else prunings).get(run)
     bad = (
         _first_bad(run, entries, pruned)
         or _bad_first(entries, chain)
         or _bad_signature(keys, entries, signatures)
-        or _bad_end(entries, rows)
+        or (_bad_pruning(entries, signatures, pruned) if pruned else None)
+        or bad_row(entries, rows)
     )
-    signed = [row for row in signatures if keys.public(row["key_id"]) is not None]
-    known = max((row["seq"] for row in signed), default=0)
+    strangers = [row for row in signatures if keys.public(str(row["key_id"])) is None]
+    known = max((row["seq"] for row in signatures if row not in strangers and isinstance(row["seq"], int)), default=0)
     if bad:
         return Verification(run, "broken", len(entries), known, *bad)
-    if pruned:
-        return Verification(run, "pruned", len(entries), known, None, f"{pruned['entries']} entries until {pruned['at']}")
     last = entries[-1].seq
+    if known == last and pruned and len(entries) < last:
+        return Verification(
+            run, "pruned", len(entries), known, None, f"{pruned['entries']} entries until {pruned['at']}"
+        )
     if known == last:
-        return Verification(run, "whole", len(entries), known)
+        note = f"signatures by keys that are not trusted here: {len(strangers)}" if strangers else ""
+        return Verification(run, "whole", len(entries), known, None, note)
     if any(row["seq"] == last for row in signatures):
         return Verification(run, "unknown-key", len(entries), known, None, "signed by a key that is not trusted here")
     return Verification(run, "unsigned", len(entries), known, None, f"entries {known + 1} to {last} are not signed")
@@ -79,65 +88,106 @@ def verify_store(store: Store, keys: Keys) -> list[Verification]:
     """Check the chain of runs (first item) and every run in it."""
     runs = [row["run"] for row in store.read("SELECT run FROM chain ORDER BY number")]
     listed = {row["id"] for row in store.read("SELECT id FROM runs")}
-    orphans = sorted({row["run"] for row in store.read("SELECT DISTINCT run FROM entries")} | listed - set(runs))
-    every = [*runs, *(run for run in orphans if run not in set(runs))]
-    return [_verify_chain(store, keys, listed), *(verify_run(store, keys, run) for run in every)]
+    written = {row["run"] for row in store.read("SELECT run FROM entries UNION SELECT run FROM signatures")}
+    every = [*dict.fromkeys(runs), *sorted(written | listed - set(runs), key=str)]
+    prunings = find_prunings(store)
+    return [
+        _verify_chain(store, keys, listed, prunings),
+        *(verify_run(store, keys, run, prunings=prunings) for run in dict.fromkeys(every)),
+    ]
 
 
-def _verify_chain(store: Store, keys: Keys, listed: set[str]) -> Verification:
+def find_prunings(store: Store) -> dict[str, dict[str, Any]]:
+    """What was pruned on record: the pruned run's id -> what its pruning says of it."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in store.read("SELECT run, seq, kind, body, hash FROM entries WHERE kind = 'pruned' ORDER BY run, seq"):
+        entry = Entry(**row)
+        try:
+            if not _edited(entry):
+                found[entry.payload["run"]] = {**entry.payload, "at": entry.time}
+        except (JournalError, KeyError):
+            continue  # the run that holds this entry is broken, and says so itself
+    return found
+
+
+def _verify_chain(
+    store: Store, keys: Keys, listed: set[str], prunings: Mapping[str, Mapping[str, Any]]
+) -> Verification:
     rows = store.read("SELECT number, run, hash FROM chain ORDER BY number")
     previous, fault = ZERO, ""
     for expected, row in enumerate(rows, start=1):
-        first = store.read("SELECT run, seq, kind, body, hash FROM entries WHERE run = :run AND seq = 1", run=row["run"])
+        first = store.read(
+            "SELECT run, seq, kind, body, hash FROM entries WHERE run = :run AND seq = 1", run=row["run"]
+        )
         if row["number"] != expected:
             fault = f"run number {expected} was dropped"
         elif not first or row["run"] not in listed:
             fault = f"run {row['run']} (number {expected}) was dropped"
+        elif first[0]["hash"] != row["hash"]:
+            fault = f"run {row['run']} (number {expected}) is not the one that was opened"
         else:
-            fault = _bad_link(store, Entry(**first[0]), expected, previous)
+            fault = _bad_link(store, Entry(**first[0]), expected, previous, prunings)
         if fault:
             break
         previous = row["hash"]
-    remembered = recall(keys, store)
-    if not fault and remembered is not None:
-        number, head = remembered
-        here = [row["hash"] for row in rows if row["number"] == number]
-        if not here:
-            newest = rows[-1]["number"] if rows else 0
-            fault = f"runs {newest + 1} to {number}, which this machine has seen, are missing: dropped, or an older copy was restored"
-        elif here[0] != head:
-            fault = f"run number {number} is not the one that this machine has seen"
+    fault = fault or _forgotten(store, keys, rows)
     return Verification("", "broken" if fault else "whole", len(rows), reason=fault)
 
 
-def _bad_link(store: Store, first: Entry, number: int, previous: str) -> str:
-    if first.previous != previous or first.payload.get("number") != number:
-        return f"run {first.run} (number {number}) does not follow the run before it"
-    for head in first.payload.get("closed", []):
-        found = store.read("SELECT hash FROM entries WHERE run = :run AND seq = :seq", run=head["run"], seq=head["seq"])
-        if not found or found[0]["hash"] != head["hash"]:
-            return f"the end of run {head['run']} (entry {head['seq']}) is not what it was when run {first.run} began"
+def _forgotten(store: Store, keys: Keys, rows: Sequence[Mapping[str, Any]]) -> str:
+    """What this machine has seen of the store and is no more in it; "" when nothing is missing."""
+    remembered = recall(keys, store)
+    if remembered is None:
+        return ""
+    number, head = remembered
+    here = [row["hash"] for row in rows if row["number"] == number]
+    if not here:
+        newest = rows[-1]["number"] if rows else 0
+        seen = f"runs {newest + 1} to {number}, which this machine has seen"
+        return f"{seen}, are missing: dropped, or an older copy was restored"
+    return "" if here[0] == head else f"run number {number} is not the one that this machine has seen"
+
+
+def _bad_link(store: Store, first: Entry, number: int, previous: str, prunings: Mapping[str, Mapping[str, Any]]) -> str:
+    try:
+        if first.previous != previous or first.payload.get("number") != number:
+            return f"run {first.run} (number {number}) does not follow the run before it"
+        for head in first.payload.get("closed", []):
+            run, seq = head["run"], head["seq"]
+            found = store.read("SELECT hash FROM entries WHERE run = :run AND seq = :seq", run=run, seq=seq)
+            if not found and run in prunings and seq < prunings[run]["seq"]:
+                continue  # the run went on after that, and then was pruned to its last end
+            if not found or found[0]["hash"] != head["hash"]:
+                return f"the end of run {run} (entry {seq}) is not what it was when run {first.run} began"
+    except (JournalError, KeyError, TypeError):
+        return f"the first entry of run {first.run} (number {number}) cannot be read"
     return ""
 
 
+def _edited(entry: Entry) -> bool:
+    texts = isinstance(entry.body, str) and isinstance(entry.hash, str) and isinstance(entry.kind, str)
+    return not texts or hashlib.sha256(entry.body.encode()).hexdigest() != entry.hash
+
+
 def _first_bad(run: str, entries: Sequence[Entry], pruned: Mapping[str, Any] | None) -> tuple[int, str] | None:
-    previous = ""
-    for expected, entry in enumerate(entries, start=1):
-        if pruned and expected == 2 and entry.seq == pruned["seq"] and entry.hash == pruned["hash"]:
-            expected, previous = entry.seq, entry.previous
+    expected, previous = 1, ""
+    for entry in entries:
+        if pruned and expected == 2 and (entry.seq, entry.hash) == (pruned["seq"], pruned["hash"]):
+            expected, previous = entry.seq, ""
         if entry.seq != expected:
             return expected, "the entry was dropped"
-        if hashlib.sha256(entry.body.encode()).hexdigest() != entry.hash:
+        if _edited(entry):
             return entry.seq, "the entry was edited"
         try:
-            content = entry.content
-        except JournalError as error:
-            return entry.seq, error.message
-        if (content.get("run"), content.get("seq"), content.get("kind")) != (run, entry.seq, entry.kind):
+            follows = entry.previous == previous or not previous
+            same = (entry.content["run"], entry.content["seq"], entry.content["kind"]) == (run, entry.seq, entry.kind)
+        except (JournalError, KeyError):
+            return entry.seq, "the entry is no entry of a journal"
+        if not same:
             return entry.seq, "the entry was moved or its kind edited"
-        if expected > 1 and content.get("previous") != previous:
+        if not follows:
             return entry.seq, "the entry does not follow the one before it: edited or reordered"
-        previous = entry.hash
+        expected, previous = entry.seq + 1, entry.hash
     return None
 
 
@@ -155,25 +205,24 @@ def _bad_signature(
     hashes = {entry.seq: entry.hash for entry in entries}
     run, last = entries[0].run, entries[-1].seq
     for row in signatures:
-        if row["seq"] > last:
-            return last + 1, f"entries up to {row['seq']} were signed, those after {last} were cut off"
-        if keys.valid(row["key_id"], head_message(run, row["seq"], row["hash"]), row["signature"]) is False:
-            return row["seq"], f"the signature by key {row['key_id']} is not valid"
-        if hashes[row["seq"]] != row["hash"]:
-            return row["seq"], "the entry is not the one that was signed: it or one before it was rewritten"
+        seq, key_id = row["seq"], str(row["key_id"])
+        if not isinstance(seq, int) or seq < 1:
+            return 1, f"a signature is not of any entry: {seq!r}"
+        if seq > last:
+            return last + 1, f"entries up to {seq} were signed, those after {last} were cut off"
+        if keys.valid(key_id, head_message(run, seq, row["hash"]), str(row["signature"])) is False:
+            return seq, f"the signature by key {key_id} is not valid"
+        if hashes.get(seq) != row["hash"]:
+            return seq, "the entry is not the one that was signed: it or one before it was rewritten"
     return None
 
 
-def _bad_end(entries: Sequence[Entry], rows: Sequence[Mapping[str, Any]]) -> tuple[int, str] | None:
-    last = entries[-1]
-    if not rows:
-        return last.seq, "the run was dropped from the list of runs"
-    if rows[0]["ended"] is not None and last.kind != "run-closed":
-        return last.seq + 1, "the run is listed as ended, but its closing entry was cut off"
+def _bad_pruning(
+    entries: Sequence[Entry], signatures: Sequence[Mapping[str, Any]], pruned: Mapping[str, Any]
+) -> tuple[int, str] | None:
+    seq = pruned["seq"]
+    if not any(entry.seq == seq for entry in entries):
+        return entries[-1].seq + 1, f"the run was pruned to entry {seq}, which was cut off"
+    if not any(row["seq"] == seq for row in signatures):
+        return seq, "the run was pruned to a signed end, and the signature was dropped"
     return None
-
-
-def _pruned(store: Store, run: str) -> dict[str, Any] | None:
-    rows = store.read("SELECT run, seq, kind, body, hash FROM entries WHERE kind = 'pruned'")
-    found = [entry for entry in (Entry(**row) for row in rows) if entry.payload.get("run") == run]
-    return {**found[-1].payload, "at": found[-1].time} if found else None

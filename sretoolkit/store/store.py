@@ -234,12 +234,15 @@ class Store:
         raise failure from error
 
 
-def _storable(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Texts that every database takes: NUL, and half characters (of names that are not UTF-8), are written as escapes."""
-    for name, value in parameters.items():
-        if isinstance(value, str) and ("\0" in value or not value.isascii()):
-            parameters[name] = value.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
-    return parameters
+def storable(text: str) -> str:
+    """A text that every database takes: NUL, and half characters (of names that are not UTF-8), are written as escapes."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+def _storable(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: storable(value) if isinstance(value, str) else value for name, value in parameters.items()}
 
 
 def open_store(config: Config | None = None) -> Store:
