@@ -1,12 +1,11 @@
-"""The types that a parameter may have: read from an annotation, and used to check, parse, render and describe values."""
+"""The types that a parameter may have: they check, parse, render and describe values."""
 
 from __future__ import annotations
 
-import ast
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -38,6 +37,12 @@ class Regex:
     """``Annotated[str, Regex("[a-z]+")]``: the whole text must match."""
 
     pattern: str
+
+
+TEXTS = ("str", "HostName", "SourceName")
+NUMBERS = ("int", "float", "timedelta")
+_MOST_BITS = 1024
+_DEEPEST = 50
 
 
 class Fault(ValueError):
@@ -94,7 +99,7 @@ class Kind:
         if isinstance(value, list):
             return [self.encode(item) for item in value]
         if isinstance(value, dict):
-            return {key: self.encode(item) for key, item in value.items()}
+            return {_key_text(self.encode(key)): self.encode(item) for key, item in value.items()}
         return value
 
     def code(self, value: Any, names: Mapping[str, str]) -> str:
@@ -106,9 +111,8 @@ class Kind:
         if isinstance(value, list):
             return f"[{', '.join(self.code(item, names) for item in value)}]"
         if isinstance(value, dict):
-            return "{" + ", ".join(f"{key!r}: {self.code(item, names)}" for key, item in value.items()) + "}"
-        if isinstance(value, float) and not math.isfinite(value):
-            return f"float({str(value)!r})"
+            pairs = [f"{self.code(key, names)}: {self.code(item, names)}" for key, item in value.items()]
+            return "{" + ", ".join(pairs) + "}"
         return repr(value)
 
     def schema(self) -> dict[str, Any]:
@@ -137,81 +141,14 @@ class Kind:
                 return attempt(part)
             except Fault as fault:
                 faults.append(str(fault))
-        raise Fault(f"{given!r} fits none of {self}: {'; '.join(faults)}")
-
-
-def kind_of(annotation: ast.expr) -> Kind:
-    """The type that an annotation names; raises `Fault` for one that a parameter cannot have."""
-    match annotation:
-        case ast.Constant(value=None):
-            return Kind("None")
-        case ast.Constant(value=str(text)):
-            return kind_of(_expression(text))
-        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            return _union([kind_of(left), kind_of(right)])
-        case ast.Subscript(value=head, slice=inner):
-            return _subscript(_last_name(head), list(inner.elts) if isinstance(inner, ast.Tuple) else [inner])
-        case ast.Name() | ast.Attribute():
-            name = _last_name(annotation)
-            if name in _ACCEPT:
-                return Kind(name)
-    raise Fault(f"a parameter cannot be a {ast.unparse(annotation)}; use one of {', '.join(_ACCEPT)}, Literal, Annotated, |")
+        shown = "it" if any(part.name == "Secret" for part in self.parts) else repr(given)
+        raise Fault(f"{shown} fits none of {self}: {'; '.join(faults)}")
 
 
 def kind_of_value(value: Any) -> Kind:
     """The type that a default without an annotation stands for."""
-    name = type(value).__name__
+    name = "list" if isinstance(value, tuple) else type(value).__name__
     return Kind("Any" if value is None or name not in _ACCEPT else name)
-
-
-def _subscript(head: str, inner: list[ast.expr]) -> Kind:
-    if head == "Literal":
-        return Kind("Literal", choices=tuple(ast.literal_eval(item) for item in inner))
-    if head == "Optional":
-        return _union([kind_of(inner[0]), Kind("None")])
-    if head == "Union":
-        return _union([kind_of(item) for item in inner])
-    if head == "Annotated":
-        base = kind_of(inner[0])
-        bounds = tuple(bound for item in inner[1:] if (bound := _bound(item)) is not None)
-        return Kind(base.name, base.parts, base.choices, bounds)
-    if head in ("list", "List"):
-        return Kind("list", (kind_of(inner[0]),))
-    if head in ("dict", "Dict") and len(inner) == 2:
-        return Kind("dict", (kind_of(inner[0]), kind_of(inner[1])))
-    raise Fault(f"a parameter cannot be a {head}[...]")
-
-
-def _union(parts: Sequence[Kind]) -> Kind:
-    flat = [inner for part in parts for inner in (part.parts if part.name == "union" else (part,))]
-    return Kind("union", tuple(dict.fromkeys(flat)))
-
-
-def _bound(item: ast.expr) -> Range | Regex | None:
-    if not isinstance(item, ast.Call):
-        return None
-    made = {"Range": Range, "Regex": Regex}.get(_last_name(item.func))
-    if made is None:
-        return None
-    try:
-        arguments = [ast.literal_eval(argument) for argument in item.args]
-        bound: Range | Regex = made(*arguments, **{word.arg or "": ast.literal_eval(word.value) for word in item.keywords})
-        if isinstance(bound, Regex):
-            re.compile(bound.pattern)
-    except (ValueError, TypeError, re.error) as error:
-        raise Fault(f"{ast.unparse(item)} cannot be read: {error}") from error
-    return bound
-
-
-def _expression(text: str) -> ast.expr:
-    try:
-        return ast.parse(text, mode="eval").body
-    except SyntaxError as error:
-        raise Fault(f"the annotation {text!r} is no type") from error
-
-
-def _last_name(node: ast.expr) -> str:
-    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
 def _check_bound(bound: Range | Regex, value: Any) -> None:
@@ -267,8 +204,8 @@ def _parse_list(kind: Kind, text: str) -> Any:
 def _parse_json(kind: Kind, text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
-        raise Fault(f"{text!r} is no JSON: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise Fault(f"{text[:60]!r} is no JSON: {error}") from None
 
 
 def _accept_exactly(*types: type) -> Callable[[Kind, Any], Any]:
@@ -280,24 +217,72 @@ def _accept_exactly(*types: type) -> Callable[[Kind, Any], Any]:
     return accept
 
 
+def _accept_int(kind: Kind, value: Any) -> int:
+    number: int = _accept_exactly(int)(kind, value)
+    if number.bit_length() > _MOST_BITS:
+        raise Fault(f"a number of {number.bit_length()} bits is too large")
+    return number
+
+
 def _accept_float(kind: Kind, value: Any) -> float:
-    return float(_accept_exactly(int, float)(kind, value))
+    try:
+        number = float(_accept_exactly(int, float)(kind, value))
+    except OverflowError:
+        raise Fault("the number is too large") from None
+    if not math.isfinite(number):
+        raise Fault(f"{number!r} is no number that can be kept: use None for none")
+    return number
 
 
 def _accept_list(kind: Kind, value: Any) -> list[Any]:
     items = _accept_exactly(list, tuple)(kind, value)
-    return [kind.parts[0].accept(item) if kind.parts else item for item in items]
+    return [kind.parts[0].accept(item) if kind.parts else _accept_data(kind, item) for item in items]
 
 
 def _accept_dict(kind: Kind, value: Any) -> dict[Any, Any]:
     items = _accept_exactly(dict)(kind, value)
     if len(kind.parts) != 2:
-        return dict(items)
-    return {kind.parts[0].accept(key): kind.parts[1].accept(item) for key, item in items.items()}
+        return dict(_accept_data(kind, items))
+    return {_accept_key(kind.parts[0], key): kind.parts[1].accept(item) for key, item in items.items()}
+
+
+def _accept_key(kind: Kind, key: Any) -> Any:
+    """The key of a dict; JSON has only texts there, which are read by the declared type."""
+    try:
+        return kind.accept(key)
+    except Fault:
+        if not isinstance(key, str):
+            raise
+        return kind.parse(key)
+
+
+def _key_text(key: Any) -> str:
+    return key if isinstance(key, str) else json.dumps(key)
+
+
+def _accept_data(kind: Kind, value: Any, depth: int = 0) -> Any:
+    """A value without a declared type: what JSON can say and give back unchanged, and nothing else."""
+    if depth > _DEEPEST:
+        raise Fault(f"it is nested more than {_DEEPEST} deep")
+    if value is None or type(value) in (bool, str, HostName, SourceName):
+        return value
+    if type(value) is int:
+        return _accept_int(Kind("int"), value)
+    if type(value) is float:
+        return _accept_float(Kind("float"), value)
+    if type(value) in (list, tuple):
+        return [_accept_data(kind, item, depth + 1) for item in value]
+    if type(value) is dict:
+        if others := [key for key in value if type(key) is not str]:
+            raise Fault(f"the key {others[0]!r} is no text; declare the type, as in dict[int, str]")
+        return {key: _accept_data(kind, item, depth + 1) for key, item in value.items()}
+    raise Fault(f"a {type(value).__name__} cannot be kept in the journal as it is: write it as text")
 
 
 def _accept_duration(kind: Kind, value: Any) -> timedelta:
     if isinstance(value, timedelta):
+        if value < timedelta():
+            raise Fault(f"{value} is less than nothing")
         return value
     if not isinstance(value, str):
         raise Fault(f'{value!r} is no duration: write "90s", "5m" or "1h30m"')
@@ -317,14 +302,14 @@ def _accept_secret(kind: Kind, value: Any) -> Secret:
 
 
 _ACCEPT: dict[str, Callable[[Kind, Any], Any]] = {
-    "int": _accept_exactly(int),
+    "int": _accept_int,
     "float": _accept_float,
     "bool": _accept_exactly(bool),
     "str": _accept_exactly(str, HostName, SourceName),
     "list": _accept_list,
     "dict": _accept_dict,
     "None": _accept_exactly(type(None)),
-    "Any": lambda kind, value: value,
+    "Any": _accept_data,
     "timedelta": _accept_duration,
     "Secret": _accept_secret,
     "SourceName": _accept_exactly(str, SourceName),
@@ -352,3 +337,4 @@ _SCHEMA: dict[str, dict[str, Any]] = {
     "SourceName": {"type": "string", "format": "sretoolkit-source"},
     "HostName": {"type": "string", "format": "sretoolkit-host"},
 }
+NAMES = tuple(_ACCEPT)

@@ -44,12 +44,16 @@ class Runbook:
             content = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise RunbookError(f"{path} cannot be read: {error.strerror}", hint="check the path") from error
-        except ValueError as error:
-            raise RunbookError(f"{path} is no notebook: {error}", hint="open it in JupyterLab and save it again") from error
+        except (ValueError, RecursionError) as error:
+            raise RunbookError(
+                f"{path} is no notebook: {error}", hint="open it in JupyterLab and save it again"
+            ) from error
         if not isinstance(content, dict) or content.get("nbformat") != 4 or not isinstance(content.get("cells"), list):
             raise RunbookError(f"{path} is no notebook of format 4", hint="open it in JupyterLab and save it again")
+        if not isinstance(content.setdefault("metadata", {}), dict):
+            raise RunbookError(f"{path} has metadata that are none", hint="open it in JupyterLab and save it again")
         for cell in content["cells"]:
-            if not isinstance(cell, dict) or cell.get("cell_type") not in ("code", "markdown", "raw") or "source" not in cell:
+            if not _is_cell(cell):
                 raise RunbookError(f"{path} has a cell that is none", hint="open it in JupyterLab and save it again")
         return cls(path.stem, path, content)
 
@@ -97,7 +101,7 @@ class Runbook:
     def language(self) -> str:
         """The language of its kernel, lower case; "python" when it does not say."""
         spec = self.content.get("metadata", {}).get("kernelspec", {})
-        return str(spec.get("language") or "python").lower()
+        return str((spec.get("language") if isinstance(spec, dict) else "") or "python").lower()
 
 
 def runbook_paths(config: Config) -> dict[str, Path]:
@@ -107,6 +111,14 @@ def runbook_paths(config: Config) -> dict[str, Path]:
         for path in sorted(Path(folder).expanduser().glob("*.ipynb")):
             found.setdefault(path.stem, path)
     return dict(sorted(found.items()))
+
+
+def _is_cell(cell: Any) -> bool:
+    if not isinstance(cell, dict) or cell.get("cell_type") not in ("code", "markdown", "raw"):
+        return False
+    source = cell.get("source")
+    texts = source if isinstance(source, list) else [source]
+    return all(isinstance(text, str) for text in texts) and isinstance(cell.get("metadata", {}), dict)
 
 
 def source_of(cell: dict[str, Any]) -> str:

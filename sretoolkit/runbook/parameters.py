@@ -7,13 +7,15 @@ import io
 import keyword
 import tokenize
 from collections.abc import Collection, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any
 
 from sretoolkit.errors import ParameterError, SREToolkitError
-from sretoolkit.runbook.kinds import Fault, Kind, kind_of, kind_of_value
+from sretoolkit.runbook.annotations import kind_of
+from sretoolkit.runbook.kinds import Fault, Kind, kind_of_value
 from sretoolkit.secrets import Secret
 
 
@@ -49,7 +51,7 @@ class Parameters:
                 if item.name not in given:
                     if item.required:
                         raise Fault(f"is required ({item.kind}{': ' + item.help if item.help else ''})")
-                    values[item.name] = item.default
+                    values[item.name] = deepcopy(item.default)
                 elif item.name in texts:
                     values[item.name] = item.kind.parse(given[item.name])
                 else:
@@ -93,8 +95,10 @@ def read_parameters(source: str, *, runbook: str) -> Parameters:
     """
     try:
         tree = ast.parse(source)
-    except (SyntaxError, ValueError) as error:
-        raise ParameterError(runbook, [f"the parameters cell is no Python: {error}"]) from error
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ParameterError(
+            runbook, [f"the parameters cell is no Python: {str(error) or 'it is nested too deep'}"]
+        ) from error
     comments = _comments(source)
     items: dict[str, Parameter] = {}
     spelling: dict[str, str] = {}
@@ -102,9 +106,13 @@ def read_parameters(source: str, *, runbook: str) -> Parameters:
     for statement in tree.body:
         try:
             if (item := _parameter(statement, comments)) is not None:
+                if item.name in items:
+                    raise Fault(f"{item.name} is there twice")
                 items[item.name] = item
         except (Fault, SREToolkitError) as fault:
             faults.append(f"line {statement.lineno}: {fault}")
+        except (RecursionError, MemoryError):
+            faults.append(f"line {statement.lineno}: it is nested too deep")
         for name in ast.walk(statement):
             _note_spelling(name, spelling)
     if faults:
@@ -147,7 +155,7 @@ def _literal(node: ast.expr) -> Any:
                 return Secret(*positional)
             if name in ("HostName", "SourceName") and len(positional) == 1 and isinstance(positional[0], str):
                 return positional[0]
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             pass
     try:
         return ast.literal_eval(node)
@@ -166,11 +174,10 @@ def _comments(source: str) -> dict[int, str]:
     """Comment text by line number; a comment of its own above a line is found under that line's negative number."""
     found: dict[int, str] = {}
     above: list[str] = []
-    lines = source.splitlines()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             number, text = token.start[0], token.string.lstrip("#").strip()
-            if lines[number - 1].lstrip().startswith("#"):
+            if not token.line[: token.start[1]].strip():
                 above.append(text)
             else:
                 found[number] = text
