@@ -17,7 +17,11 @@ from sretoolkit.config import Config
 def test_the_actor_is_the_user_with_the_configured_identity() -> None:
     """The operating system says the user, the configuration the identity."""
     actor = Actor.current(Config.of(identity="ada@example.org"))
-    assert (True, "ada@example.org", f"ada@example.org ({actor.user})") == (bool(actor.user), actor.identity, str(actor))
+    assert (True, "ada@example.org", f"ada@example.org ({actor.user})") == (
+        bool(actor.user),
+        actor.identity,
+        str(actor),
+    )
 
 
 def test_an_identity_counts_only_where_it_was_proved() -> None:

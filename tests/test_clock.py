@@ -14,14 +14,26 @@ from sretoolkit.errors import ConfigError
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("90s", 90), ("5m", 300), ("1h30m", 5400), ("250ms", 0.25), ("1.5h", 5400), ("2d", 172800), ("1w", 604800), (" 5m ", 300), ("0s", 0)],
+    [
+        ("90s", 90),
+        ("5m", 300),
+        ("1h30m", 5400),
+        ("250ms", 0.25),
+        ("1.5h", 5400),
+        ("2d", 172800),
+        ("1w", 604800),
+        (" 5m ", 300),
+        ("0s", 0),
+    ],
 )
 def test_durations_are_read(text: str, seconds: float) -> None:
     """Number and unit, once or several times, blanks around them allowed."""
     assert timedelta(seconds=seconds) == parse_duration(text)
 
 
-@pytest.mark.parametrize("text", ["", "5", "m", "-5m", "5 m", "5mm", "1e3s", "5M", "1h,30m", "٣s", "5m\n6x", "nan s", "s5"])
+@pytest.mark.parametrize(
+    "text", ["", "5", "m", "-5m", "5 m", "5mm", "1e3s", "5M", "1h,30m", "٣s", "5m\n6x", "nan s", "s5"]
+)
 def test_what_is_no_duration_is_refused(text: str) -> None:
     """Nothing is guessed; the message says how to write it."""
     with pytest.raises(ConfigError, match="is not a duration"):
@@ -71,7 +83,7 @@ def test_poll_gives_up_exactly_at_its_deadline() -> None:
     """It asks once more at the deadline and never sleeps past it, however long the interval."""
     clock = FakeClock()
     asked = []
-    assert poll(lambda: asked.append(clock.monotonic()), timeout=1.0, interval=0.4, clock=clock) is None  # type: ignore[func-returns-value]
+    assert poll(lambda: asked.append(clock.monotonic()), timeout=1.0, interval=0.4, clock=clock) is None
     assert [0.0, 0.4, 0.8, 1.0] == asked
 
 

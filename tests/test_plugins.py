@@ -20,9 +20,15 @@ ONE = "class {name}(Exception):\n    'One.'\n"
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeKind:
     """Write a package of plug-ins (path -> source) and entry points (name -> value); gives the kind."""
 
-    def make_kind(modules: dict[str, str], points: dict[str, str] | None = None, kind: str = "sources") -> Plugins[BaseException]:
+    def make_kind(
+        modules: dict[str, str], points: dict[str, str] | None = None, kind: str = "sources"
+    ) -> Plugins[BaseException]:
         package = f"domain_{uuid.uuid4().hex}"
-        for name, source in {"__init__.py": "", f"{kind}/__init__.py": "", **{f"{kind}/{n}": s for n, s in modules.items()}}.items():
+        for name, source in {
+            "__init__.py": "",
+            f"{kind}/__init__.py": "",
+            **{f"{kind}/{n}": s for n, s in modules.items()},
+        }.items():
             path = tmp_path / package / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(source)
@@ -39,7 +45,9 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeKind:
 
 def test_a_module_is_a_plug_in_named_as_it_is_typed(make: MakeKind) -> None:
     """DESIGN rule 1: each module without a leading underscore is one plug-in, and `_` reads as `-`."""
-    kind = make({"nagios.py": ONE.format(name="Nagios"), "blue_green.py": ONE.format(name="BlueGreen"), "_help.py": "1/0"})
+    kind = make(
+        {"nagios.py": ONE.format(name="Nagios"), "blue_green.py": ONE.format(name="BlueGreen"), "_help.py": "1/0"}
+    )
     assert ["blue-green", "nagios"] == list(kind)
     assert ("BlueGreen", "Nagios") == (kind["blue-green"].__name__, kind["nagios"].__name__)
     assert (2, True, False, False) == (len(kind), "nagios" in kind, "_help" in kind, "blue_green" in kind)
@@ -63,7 +71,8 @@ def test_an_unknown_name_lists_the_known_and_the_nearest(make: MakeKind) -> None
 
 
 @pytest.mark.parametrize(
-    ("plural", "singular"), [("sources", "source"), ("strategies", "strategy"), ("inventories", "inventory"), ("powers", "power")]
+    ("plural", "singular"),
+    [("sources", "source"), ("strategies", "strategy"), ("inventories", "inventory"), ("powers", "power")],
 )
 def test_the_kind_is_called_by_its_singular(make: MakeKind, plural: str, singular: str) -> None:
     """The word for one of them is the folder's name in the singular."""
@@ -72,7 +81,9 @@ def test_the_kind_is_called_by_its_singular(make: MakeKind, plural: str, singula
 
 def test_a_plug_in_may_be_a_package(make: MakeKind) -> None:
     """DESIGN rule 1: when one file is too small a package is one plug-in, its class in a module of its own."""
-    kind = make({"grafana/__init__.py": "from .client import Grafana\n", "grafana/client.py": ONE.format(name="Grafana")})
+    kind = make(
+        {"grafana/__init__.py": "from .client import Grafana\n", "grafana/client.py": ONE.format(name="Grafana")}
+    )
     assert "Grafana" == kind["grafana"].__name__
 
 
@@ -82,7 +93,10 @@ def test_a_plug_in_may_be_a_package(make: MakeKind) -> None:
         ("", "exactly one subclass of Exception, it defines 0"),
         (ONE.format(name="One") + ONE.format(name="Two"), "exactly one subclass of Exception, it defines 2"),
         ("from json import JSONDecodeError\n", "it defines 0"),
-        ("import no_such_thing_at_all\n", "cannot be loaded: ModuleNotFoundError: No module named 'no_such_thing_at_all'"),
+        (
+            "import no_such_thing_at_all\n",
+            "cannot be loaded: ModuleNotFoundError: No module named 'no_such_thing_at_all'",
+        ),
         ("1 +\n", "cannot be loaded: SyntaxError"),
     ],
 )
@@ -106,7 +120,11 @@ def test_third_parties_join_by_an_entry_point_of_the_same_name(make: MakeKind) -
 
 @pytest.mark.parametrize(
     ("value", "why"),
-    [("builtins:dict", "is no Exception"), ("builtins:len", "is no Exception"), ("no_such_thing:X", "cannot be loaded")],
+    [
+        ("builtins:dict", "is no Exception"),
+        ("builtins:len", "is no Exception"),
+        ("no_such_thing:X", "cannot be loaded"),
+    ],
 )
 def test_a_wrong_entry_point_is_said_in_one_line(make: MakeKind, value: str, why: str) -> None:
     """An entry point that is no class of the kind, or leads nowhere, is a ConfigError that names it."""

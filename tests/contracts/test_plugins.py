@@ -81,7 +81,9 @@ def test_an_unknown_name_is_refused_with_the_known_ones(kind: Plugins[Any]) -> N
         break
 
 
-def test_somebody_elses_joins_by_entry_point(kind: Plugins[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_somebody_elses_joins_by_entry_point(
+    kind: Plugins[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """DESIGN rule 1: third parties join by an entry-point group of the same dotted name."""
     info = tmp_path / "theirs-1.0.dist-info"
     info.mkdir()
