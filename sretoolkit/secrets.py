@@ -84,6 +84,11 @@ class Redaction:
             forms = {form for text in {value, *lines} for form in _forms(text)}
             self._forms |= frozenset(form for form in forms if len(form) >= _SHORTEST)
 
+    @property
+    def knows_any(self) -> bool:
+        """Whether there is anything to mask."""
+        return bool(self._forms)
+
     def __call__(self, text: str) -> str:
         """The text with every known form of every known value masked."""
         for form in sorted(self._forms, key=len, reverse=True):

@@ -63,7 +63,8 @@ def consume(session: Session, plan_hash: str) -> None:
     with session.store.transaction() as transaction:
         transaction.lock(f"approval:{session.run}")
         rows = transaction.execute(
-            "SELECT id, plan_hash, approver, expires, {now} AS now FROM approvals WHERE run = :run AND consumed IS NULL ORDER BY id",
+            "SELECT id, plan_hash, approver, expires, {now} AS now FROM approvals "
+            "WHERE run = :run AND consumed IS NULL ORDER BY id",
             run=session.run,
         )
         good = [row for row in rows if row["plan_hash"] == plan_hash and row["expires"] > row["now"]]
@@ -82,7 +83,8 @@ def _why(rows: list[dict[str, Any]], plan_hash: str) -> str:
     if any(row["plan_hash"] == plan_hash for row in rows):
         return f"the approval of plan {plan_hash[:12]} has expired"
     if rows:
-        return f"what was approved is plan {rows[-1]['plan_hash'][:12]}; the world has changed and the plan is now {plan_hash[:12]}"
+        approved = rows[-1]["plan_hash"][:12]
+        return f"what was approved is plan {approved}; the world has changed and the plan is now {plan_hash[:12]}"
     return f"plan {plan_hash[:12]} needs an approval"
 
 

@@ -59,6 +59,7 @@ def _refuse_share(plan: Plan) -> None:
     share = 100 * len(plan.targets) / max(1, plan.population)
     if share > plan.max_percent:
         raise PlanRefused(
-            f"the plan changes {len(plan.targets)} of {plan.population} ({share:.0f} %), at most {plan.max_percent} % are allowed",
+            f"the plan changes {len(plan.targets)} of {plan.population} ({share:.0f} %), "
+            f"at most {plan.max_percent} % are allowed",
             hint="change fewer at a time",
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import os
@@ -21,9 +20,8 @@ from sretoolkit.secrets import redaction
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
+    from sretoolkit.runbook.page import Renderer
     from sretoolkit.runbook.supervisor import Ending
-
-TEMPLATE = Path(__file__).parent / "template"
 
 
 class Saver:
@@ -46,15 +44,18 @@ class Saver:
         self._next = time.monotonic() + max(self._every, 20 * (time.monotonic() - began))
 
 
-def write_record(notebook: NotebookNode, path: Path, session: Session, ending: Ending) -> dict[str, str]:
+def write_record(
+    notebook: NotebookNode, path: Path, session: Session, ending: Ending, renderer: Renderer
+) -> dict[str, str]:
     """Write notebook and page; returns the SHA-256 of each file by name."""
     about = summary(session, ending)
     notebook.metadata["sretoolkit_run"] = {name: about[name] for name in ("run", "state", "error", "mode", "head")}
-    clean = redacted(notebook)
-    contents = {path: encoded(clean), path.with_suffix(".html"): page(clean, about).encode()}
-    for file, content in contents.items():
-        write_atomically(file, content)
-    return {file.name: hashlib.sha256(content).hexdigest() for file, content in contents.items()}
+    content = encoded(notebook)
+    write_atomically(path, content)
+    page = renderer.render(about, content)
+    write_atomically(path.with_suffix(".html"), page)
+    written = {path.name: content, path.with_suffix(".html").name: page}
+    return {name: hashlib.sha256(made).hexdigest() for name, made in written.items()}
 
 
 def summary(session: Session, ending: Ending) -> dict[str, Any]:
@@ -101,32 +102,10 @@ def plan_rows(plan: Any) -> dict[str, Any]:
     return {"title": plan.title, "hash": plan.hash, "state": plan.state, "rows": rows}
 
 
-def page(notebook: NotebookNode, about: Mapping[str, Any]) -> str:
-    """The page: no script, nothing from the network, readable in light and dark."""
-    from nbconvert.exporters.html import HTMLExporter
-
-    exporter = HTMLExporter(
-        template_name="record", extra_template_basedirs=[str(TEMPLATE)], embed_images=True, anchor_link_text="",
-    )  # fmt: skip
-    shown = copy.copy(notebook)
-    shown.metadata = {**notebook.metadata, "run": about, "notebook": notebook.metadata.get("sretoolkit", {})}
-    body, _ = exporter.from_notebook_node(shown)
-    return str(body)
-
-
-def redacted(notebook: NotebookNode) -> NotebookNode:
-    """The notebook without any known secret, in any cell, output or metadata."""
-    from nbformat import from_dict
-
-    clean: NotebookNode = from_dict(redaction.data(_joined(notebook)))
-    return clean
-
-
 def encoded(notebook: NotebookNode) -> bytes:
-    """The notebook as its file's bytes, redacted."""
-    return (json.dumps(redaction.data(_joined(notebook)), indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode(
-        "utf-8", "replace"
-    )
+    """The notebook as its file's bytes, without any known secret in any cell, output or metadata."""
+    clean = redaction.data(_joined(notebook)) if redaction.knows_any else notebook
+    return (json.dumps(clean, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode("utf-8", "replace")
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -22,6 +22,7 @@ from sretoolkit.journal.keys import Keys
 from sretoolkit.journal.runs import reopen_run
 from sretoolkit.plan.session import Session
 from sretoolkit.runbook.notebook import Runbook
+from sretoolkit.runbook.page import Renderer
 from sretoolkit.runbook.process import KernelProcess
 from sretoolkit.runbook.supervisor import Ending, Event, Limits, Supervisor
 from sretoolkit.secrets import Secret
@@ -90,6 +91,7 @@ class Launch:
             config.seconds("run.timeout"), config.seconds("run.cell_timeout"),
             config.seconds("run.grace"), config.seconds("journal.sign_every"),
         )  # fmt: skip
+        self._renderer = Renderer()
         self.supervisor = Supervisor(self.session, kernel, limits, on_event=on_event)
 
     @property
@@ -101,17 +103,14 @@ class Launch:
         """Carry the notebook out under the supervisor, write the record, close the run; says how it ended."""
         from sretoolkit.runbook.record import Saver, write_record
 
-        saver = Saver(self.path)
-        self.supervisor.save = saver
-        rendering = threading.Thread(target=_import_renderer, daemon=True)
-        rendering.start()
+        self.supervisor.save = Saver(self.path)
         ending = self.supervisor.execute(notebook)
-        rendering.join()
         files: dict[str, str] = {}
         try:
-            files = write_record(notebook, self.path, self.session, ending)
+            files = write_record(notebook, self.path, self.session, ending, self._renderer)
             self.journal.append("record", {"files": files, "folder": str(self._folder)})
         except (OSError, SREToolkitError) as error:
+            self._renderer.close()
             text = f"the record could not be written to {self._folder}: {error}; the journal has every action"
             ending = Ending(ending.state, ending.exit_code or 1, f"{ending.error}; {text}".strip("; "), ending.undone)
         self.result = self._close(ending, files)
@@ -281,12 +280,6 @@ def _writable_folder(config: Config) -> Path:
             f"no record can be written to {folder}: {error.strerror}", hint="free space there, or set records.folder"
         ) from error
     return folder
-
-
-def _import_renderer() -> None:
-    """Load what renders the record while the kernel is still coming up on the other core."""
-    with suppress(ImportError):
-        import nbconvert.exporters.html  # noqa: F401
 
 
 @contextmanager

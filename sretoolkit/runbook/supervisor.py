@@ -76,7 +76,7 @@ class Supervisor:
         self._progress: dict[str, Any] = {}
 
     def execute(self, notebook: NotebookNode) -> Ending:
-        """Run every cell, end the kernel, undo what must be undone; returns how it ended. Never raises for the run's own failure."""
+        """Run every cell, end the kernel, undo what must be undone; the run's own failure is in what it returns."""
         self.session.journal.append("kernel-started", {"process": self.kernel.process.to_dict()})
         done = threading.Event()
         pulse = threading.Thread(target=self._pulse, args=(done,), name="pulse", daemon=True)

@@ -1,0 +1,75 @@
+# Everything below sets up what it needs; `make demo` and `make test` need git, make and Python 3.11 with its venv module.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/pip --disable-pip-version-check install --quiet
+WORKERS ?= $(shell nproc)
+DEMO := .demo
+DEMO_ENV := SRETOOLKIT_STORE_URL=sqlite:///$(CURDIR)/$(DEMO)/store.db SRETOOLKIT_JOURNAL_KEYS=$(CURDIR)/$(DEMO)/keys \
+  SRETOOLKIT_RECORDS_FOLDER=$(CURDIR)/$(DEMO)/records
+
+.PHONY: help demo test lint types notebooks test-live test-faults bench lab lock clean
+
+help:
+	@echo "make demo         run a runbook on this machine, on record (no root, no services)"
+	@echo "make test         the hermetic tests"
+	@echo "make test-live    install (apt, root) and start the real systems, and test against them"
+	@echo "make test-faults  every fault, in full loops"
+	@echo "make lint types notebooks | bench | lab | lock | clean"
+
+$(VENV)/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed (PYTHON=...)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "the venv module is needed: apt-get install python3-venv"; exit 1; }
+
+$(VENV)/.base: $(VENV)/bin/pip requirements.lock pyproject.toml
+	$(INSTALL) --require-hashes -r requirements.lock
+	$(INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/bin/pip requirements-dev.lock pyproject.toml
+	$(INSTALL) --require-hashes -r requirements-dev.lock
+	$(INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@ $(VENV)/.base
+
+demo: $(VENV)/.base
+	@mkdir -p $(DEMO)
+	@$(DEMO_ENV) $(BIN)/sretoolkit run pid1_health
+	@echo; $(DEMO_ENV) $(BIN)/sretoolkit journal verify --all
+	@echo; echo "open the record in a browser:"; $(DEMO_ENV) $(BIN)/sretoolkit report last
+
+test: $(VENV)/.dev
+	$(BIN)/pytest -q -n $(WORKERS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/interrogate --quiet sretoolkit
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+notebooks: $(VENV)/.dev
+	$(BIN)/pytest -q tests/test_notebooks.py tests/test_binder.py
+
+test-live: $(VENV)/.dev
+	tests/stack/install
+	$(BIN)/pytest -q -n $(WORKERS) -m live --durations=5
+
+test-faults: $(VENV)/.dev
+	tests/stack/install
+	EVERY_FAULT=1 $(BIN)/pytest -q -n $(WORKERS) -m live tests/live/faults
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.engine
+	$(BIN)/python -m benchmarks.journal_append
+
+lab: $(VENV)/.dev
+	$(BIN)/sretoolkit lab
+
+# A build next month is the same build: versions and hashes of everything, for every platform.
+lock: $(VENV)/.dev
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-header --extra build pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-header --all-extras -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) $(DEMO) build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,78 @@
+"""The page of a record: no script, nothing from the network, readable in light and dark.
+
+It is made by a process of its own, ``python -m sretoolkit.runbook.page``, that loads nbconvert while the kernel is still
+coming up, so that neither its time nor its memory is the supervisor's, and no output can take the supervisor down.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sretoolkit.errors import RunbookError
+
+TEMPLATE = Path(__file__).parent / "template"
+TIMEOUT = 120.0
+
+
+class Renderer:
+    """The process, waiting for the one notebook that it will render."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "sretoolkit.runbook.page"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    def render(self, about: Mapping[str, Any], notebook: bytes) -> bytes:
+        """The page for a (redacted) notebook; raises `RunbookError` when it cannot be made."""
+        try:
+            page, errors = self._process.communicate(json.dumps(about).encode() + b"\n" + notebook, timeout=TIMEOUT)
+        except (subprocess.TimeoutExpired, OSError) as error:
+            raise RunbookError(f"the page could not be made: {error}") from error
+        finally:
+            self.close()
+        if self._process.returncode != 0:
+            raise RunbookError(f"the page could not be made: {errors.decode(errors='replace').strip()[-400:]}")
+        return page
+
+    def close(self) -> None:
+        """End it, whatever it does."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.communicate()
+
+
+def page(notebook: Mapping[str, Any], about: Mapping[str, Any]) -> str:
+    """The page as text."""
+    from nbconvert.exporters.html import HTMLExporter
+    from nbformat import from_dict
+
+    exporter = HTMLExporter(
+        template_name="record", extra_template_basedirs=[str(TEMPLATE)], default_preprocessors=[], anchor_link_text=""
+    )
+    metadata = {**notebook["metadata"], "run": about, "notebook": notebook["metadata"].get("sretoolkit", {})}
+    body, _ = exporter.from_notebook_node(from_dict({**notebook, "metadata": metadata}))
+    return str(body)
+
+
+def main() -> None:
+    """Load what renders; then read what to render, or end when nothing comes."""
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+    import nbconvert.exporters.html  # noqa: F401
+
+    about = sys.stdin.buffer.readline()
+    if about:
+        made = page(json.loads(sys.stdin.buffer.read()), json.loads(about))
+        sys.stdout.buffer.write(made.encode("utf-8", "replace"))
+
+
+if __name__ == "__main__":
+    main()
