@@ -73,6 +73,7 @@ class Supervisor:
         self._signalled = asyncio.Event()
         self._why: CellStatus | None = None
         self._error = ""
+        self._skipped = False
         self._progress: dict[str, Any] = {}
 
     def execute(self, notebook: NotebookNode) -> Ending:
@@ -126,6 +127,7 @@ class Supervisor:
                 return
             if self.session.mode == "plan" and "after-apply" in tags_of(cell):
                 _mark(cell, "skipped")
+                self._skipped = True
                 continue
             _mark(cell, "running")
             if cell.cell_type != "code" or not cell.source.strip():
@@ -270,7 +272,8 @@ class Supervisor:
         if "held" in states or "stopped" in states:
             return Ending("held" if "held" in states else "stopped", 3 if _gate_failed(plans) else 1, self._error)
         if self._why is None:
-            return Ending("planned" if self.session.mode == "plan" else "completed", 0)
+            only_planned = self.session.mode == "plan" and (plans or self._skipped)
+            return Ending("planned" if only_planned else "completed", 0)
         last = states[-1] if states else ""
         if last in ("awaiting_approval", "refused"):
             return Ending(last, EXIT_CODES[last], self._error)

@@ -178,7 +178,7 @@ def test_stock_papermill_with_our_engine_keeps_our_promises(desk: Desk, write_no
     done = run("-p", "dry_run", "false", "-p", "n", "3")
     assert 0 == done.returncode, done.stderr
     assert "(False, 3)\n" == desk.output(desk.last, 2)
-    assert ("planned", "papermill", "whole") == (desk.last.state, desk.last.origin, desk.journal_state(desk.last.id))
+    assert ("completed", "papermill", "whole") == (desk.last.state, desk.last.origin, desk.journal_state(desk.last.id))
 
 
 def test_the_commands_answer_in_json(desk: Desk, write_notebook: Write) -> None:
@@ -228,7 +228,7 @@ def test_a_run_can_be_started_from_a_program(desk: Desk, write_notebook: Write, 
         capture_output=True, text=True, check=False,
     )  # fmt: skip
 
-    assert "planned\n" == done.stdout, done.stderr
+    assert "completed\n" == done.stdout, done.stderr
 
 
 def approve_as_bob(desk: Desk, run: str) -> None:
