@@ -112,6 +112,7 @@ class Store:
 
     def reserve(self, run: str) -> None:
         """Keep room on the disk for the closing entries of a run; raises `StoreUnavailable` when there is none."""
+        self._connection()  # makes the folder, on first use
         path = self.dialect.reserve(run)
         if path is None:
             return
