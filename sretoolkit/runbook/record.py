@@ -76,7 +76,7 @@ def summary(session: Session, ending: Ending) -> dict[str, Any]:
         "origin": run.origin,
         "ticket": run.ticket,
         "break_glass": session.break_glass,
-        "started": moment(run.started),
+        "started": f"{moment(run.started)[:19].replace('T', ' ')} UTC",
         "seconds": round(
             (datetime.fromisoformat(head.time) - datetime.fromisoformat(entries[0].time)).total_seconds(), 1
         ),
