@@ -23,33 +23,10 @@ SETTING = "net.ipv4.tcp_congestion_control"
 
 
 @pytest.fixture(scope="module")
-def other() -> str:
-    """An algorithm besides reno that this kernel allows in a namespace."""
-    allowed = Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control").read_text().split()
-    found = next((name for name in allowed if name != "reno"), None)
-    if found is None:
-        pytest.skip("this kernel allows only reno in network namespaces")
-    return found
-
-
-@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     """One sshd for this file."""
     with Sshd(tmp_path_factory.mktemp("sshd")) as server:
         yield server
-
-
-@pytest.fixture
-def netns() -> Iterator[str]:
-    """A network namespace that nobody else uses, with reno to begin with."""
-    name = f"srt-{uuid.uuid4().hex[:8]}"
-    subprocess.run(["ip", "netns", "add", name], check=True, timeout=30)
-    try:
-        command = ["ip", "netns", "exec", name, "sysctl", "-qw", f"{SETTING}=reno"]
-        subprocess.run(command, check=True, timeout=30)
-        yield name
-    finally:
-        subprocess.run(["ip", "netns", "del", name], check=False, timeout=30)
 
 
 @pytest.fixture(params=["local", "ssh"])

@@ -1,0 +1,52 @@
+"""What the live tests share: network namespaces of their own. In CI nothing may be skipped."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import uuid
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+CONGESTION = "net.ipv4.tcp_congestion_control"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI a live test that skips has failed: its system could not be started."""
+    report = yield
+    if report.skipped and os.environ.get("CI") == "true" and item.get_closest_marker("live"):
+        report.outcome = "failed"
+    return report
+
+
+@pytest.fixture(scope="session")
+def other() -> str:
+    """A congestion control algorithm besides reno that this kernel allows in a namespace."""
+    allowed = Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control").read_text().split()
+    found = next((name for name in allowed if name != "reno"), None)
+    if found is None:
+        pytest.skip("this kernel allows only reno in network namespaces")
+    return found
+
+
+@pytest.fixture
+def netns() -> Iterator[str]:
+    """A network namespace that nobody else uses, with reno to begin with."""
+    if os.getuid() != 0:
+        pytest.skip("a network namespace needs root")
+    name = f"srt-{uuid.uuid4().hex[:8]}"
+    subprocess.run(["ip", "netns", "add", name], check=True, timeout=30)
+    try:
+        subprocess.run(["ip", "netns", "exec", name, "sysctl", "-qw", f"{CONGESTION}=reno"], check=True, timeout=30)
+        yield name
+    finally:
+        subprocess.run(["ip", "netns", "del", name], check=False, timeout=30)
+
+
+def algorithm_of(netns: str) -> str:
+    """The congestion control that new connections get in a namespace, as the kernel says it."""
+    command = ["ip", "netns", "exec", netns, "sysctl", "-n", CONGESTION]
+    return subprocess.run(command, check=True, timeout=30, capture_output=True, text=True).stdout.strip()
