@@ -61,6 +61,7 @@ test-faults: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.engine
+	$(BIN)/python -m benchmarks.commands
 	$(BIN)/python -m benchmarks.journal_append
 
 lab: $(VENV)/.dev
