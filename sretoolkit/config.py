@@ -204,9 +204,15 @@ class Config:
         return found
 
     def secret_references(self, kind: str, name: str) -> list[str]:
-        """The secret references among an endpoint's options (none when it is not configured)."""
-        options = self.endpoint(kind, name) if name in self.names(kind) else {}
-        return list(_secrets_in("", options))
+        """The secret references among an endpoint's options and those of its jump hosts (none when it is not configured)."""
+        found: list[str] = []
+        seen: set[str] = set()
+        while name in self.names(kind) and name not in seen:
+            seen.add(name)
+            options = self.endpoint(kind, name)
+            found += _secrets_in("", options)
+            name = str(options.get("jump", ""))
+        return found
 
     def __iter__(self) -> Iterator[Value]:
         for key in sorted({*SETTINGS, *self.values}):

@@ -238,3 +238,15 @@ def test_a_working_folder_that_was_deleted_is_no_crash(own_home: Path) -> None:
     gone.rmdir()
     config = Config.load()
     assert ("default", True) == (config.value("lease.ttl").origin, isinstance(config["runbooks.folders"], list))
+
+
+def test_the_secrets_of_a_host_are_also_those_of_its_jump_hosts() -> None:
+    """DESIGN "Secrets": what a host needs to be reached is granted with it, through every jump, and a circle ends."""
+    config = Config.of(
+        hosts={
+            "inner": {"address": "a", "password": "env:INNER", "jump": "outer"},
+            "outer": {"address": "b", "password": "env:OUTER", "jump": "inner"},
+        }
+    )
+
+    assert ["env:INNER", "env:OUTER"] == config.secret_references("hosts", "inner")
