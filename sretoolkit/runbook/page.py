@@ -34,7 +34,9 @@ class Renderer:
     def render(self, about: Mapping[str, Any], notebook: bytes) -> bytes:
         """The page for a (redacted) notebook; raises `RunbookError` when it cannot be made."""
         try:
-            page, errors = self._process.communicate(json.dumps(about).encode() + b"\n" + notebook, timeout=TIMEOUT)
+            assert self._process.stdin is not None
+            self._process.stdin.write(json.dumps(about).encode() + b"\n")
+            page, errors = self._process.communicate(notebook, timeout=TIMEOUT)
         except (subprocess.TimeoutExpired, OSError) as error:
             raise RunbookError(f"the page could not be made: {error}") from error
         finally:

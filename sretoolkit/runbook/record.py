@@ -105,7 +105,7 @@ def plan_rows(plan: Any) -> dict[str, Any]:
 def encoded(notebook: NotebookNode) -> bytes:
     """The notebook as its file's bytes, without any known secret in any cell, output or metadata."""
     clean = redaction.data(_joined(notebook)) if redaction.knows_any else notebook
-    return (json.dumps(clean, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode("utf-8", "replace")
+    return json.dumps(clean, indent=1, ensure_ascii=False, sort_keys=True).encode("utf-8", "replace")
 
 
 def write_atomically(path: Path, content: bytes) -> None:
