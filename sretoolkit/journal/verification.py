@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sretoolkit.errors import JournalError
+from sretoolkit.errors import JournalError, StoreError
 from sretoolkit.journal.anchor import recall
 from sretoolkit.journal.entry import ZERO, Entry
 from sretoolkit.journal.glance import bad_row
@@ -86,15 +86,32 @@ def verify_run(
 
 def verify_store(store: Store, keys: Keys) -> list[Verification]:
     """Check the chain of runs (first item) and every run in it."""
+    damage = store.damage()
+    try:
+        return _verify_all(store, keys, damage)
+    except (KeyError, TypeError, StoreError):
+        if not damage:
+            raise
+        return [Verification("", "broken", reason=damage)]
+
+
+def _verify_all(store: Store, keys: Keys, damage: str) -> list[Verification]:
     runs = [row["run"] for row in store.read("SELECT run FROM chain ORDER BY number")]
     listed = {row["id"] for row in store.read("SELECT id FROM runs")}
     written = {row["run"] for row in store.read("SELECT run FROM entries UNION SELECT run FROM signatures")}
     every = [*dict.fromkeys(runs), *sorted(written | listed - set(runs), key=str)]
     prunings = find_prunings(store)
     return [
-        _verify_chain(store, keys, listed, prunings),
-        *(verify_run(store, keys, run, prunings=prunings) for run in dict.fromkeys(every)),
+        _verify_chain(store, keys, listed, prunings, damage),
+        *(_verify_listed(store, keys, run, prunings) for run in dict.fromkeys(every)),
     ]
+
+
+def _verify_listed(store: Store, keys: Keys, run: str, prunings: Mapping[str, Mapping[str, Any]]) -> Verification:
+    try:
+        return verify_run(store, keys, run, prunings=prunings)
+    except JournalError:  # damage: one table names it, and none finds it
+        return Verification(run, "broken", seq=1, reason="all entries were dropped")
 
 
 def find_prunings(store: Store) -> dict[str, dict[str, Any]]:
@@ -111,7 +128,7 @@ def find_prunings(store: Store) -> dict[str, dict[str, Any]]:
 
 
 def _verify_chain(
-    store: Store, keys: Keys, listed: set[str], prunings: Mapping[str, Mapping[str, Any]]
+    store: Store, keys: Keys, listed: set[str], prunings: Mapping[str, Mapping[str, Any]], damage: str
 ) -> Verification:
     rows = store.read("SELECT number, run, hash FROM chain ORDER BY number")
     previous, fault = ZERO, ""
@@ -130,7 +147,7 @@ def _verify_chain(
         if fault:
             break
         previous = row["hash"]
-    fault = fault or _forgotten(store, keys, rows)
+    fault = damage or fault or _forgotten(store, keys, rows)
     return Verification("", "broken" if fault else "whole", len(rows), reason=fault)
 
 
@@ -180,7 +197,8 @@ def _first_bad(run: str, entries: Sequence[Entry], pruned: Mapping[str, Any] | N
             return entry.seq, "the entry was edited"
         try:
             follows = entry.previous == previous or not previous
-            same = (entry.content["run"], entry.content["seq"], entry.content["kind"]) == (run, entry.seq, entry.kind)
+            said = (entry.content["run"], entry.content["seq"], entry.content["kind"])
+            same = entry.run == run and said == (run, entry.seq, entry.kind)
         except (JournalError, KeyError):
             return entry.seq, "the entry is no entry of a journal"
         if not same:

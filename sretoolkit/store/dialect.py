@@ -57,6 +57,10 @@ class Dialect:
         """Copy the whole database into a new file."""
         raise NotImplementedError
 
+    def damage(self, connection: Any) -> str:
+        """What is damaged in the database's own files; "" when nothing is known of that."""
+        return ""
+
     def reserve(self, run: str) -> Path | None:
         """The file that keeps room for a run's closing entries, where the store shares a disk with us."""
         return None

@@ -19,7 +19,7 @@ def version_of(store: Store) -> int:
     if not store.read(store.dialect.has_table, name="meta"):
         return 0
     rows = store.read("SELECT value FROM meta WHERE key = 'schema'")
-    if not rows or not rows[0]["value"].isdecimal():
+    if not rows or not str(rows[0].get("value")).isdecimal():
         raise StoreError(f"{mask(store.url)} is some other program's database", hint="set store.url to one of its own")
     return int(rows[0]["value"])
 

@@ -144,6 +144,13 @@ class Store:
         except Exception as error:
             self._raise(error)
 
+    def damage(self) -> str:
+        """What the database itself finds to be damaged in its files; "" when nothing is, or when a server sees to that."""
+        try:
+            return self.dialect.damage(self._connection())
+        except Exception as error:
+            self._raise(error)
+
     def close(self) -> None:
         """Close every connection that this process opened."""
         with self._lock:

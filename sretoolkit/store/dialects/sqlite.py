@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from sretoolkit.clock import poll
 from sretoolkit.errors import ConfigError, StoreUnavailable
 from sretoolkit.store.dialect import Dialect
+from sretoolkit.store.migration import steps_from
 
 _UNUSABLE = (
     sqlite3.SQLITE_CANTOPEN,
@@ -19,6 +20,14 @@ _UNUSABLE = (
     sqlite3.SQLITE_NOTADB,
     sqlite3.SQLITE_CORRUPT,
 )
+
+_DAMAGED = (
+    "no such table",
+    "no such column",
+    "already exists",
+    "unsupported file format",
+    "malformed",
+)  # the schema itself is not what we made
 
 
 class Sqlite(Dialect):
@@ -68,6 +77,10 @@ class Sqlite(Dialect):
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             hint = f"free space on {self.path.parent}" if full else "check the folder, or set store.url"
             return StoreUnavailable(f"the store {self.path} cannot be opened: {error}", full=full, hint=hint)
+        if isinstance(error, UnicodeDecodeError):  # SQLite's own message, quoting a damaged name
+            return StoreUnavailable(
+                f"the store {self.path} cannot be used: it is damaged", hint="restore it from a backup"
+            )
         if not isinstance(error, sqlite3.DatabaseError):
             return None
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
@@ -77,7 +90,8 @@ class Sqlite(Dialect):
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             hint = "another process is writing; `sretoolkit doctor` shows who has the file open"
             return StoreUnavailable(f"the store {self.path} stayed locked for {self.timeout:g} s", hint=hint)
-        if code in _UNUSABLE:
+        damaged = code == sqlite3.SQLITE_ERROR and any(words in str(error) for words in _DAMAGED)
+        if code in _UNUSABLE or damaged:
             return StoreUnavailable(
                 f"the store {self.path} cannot be used: {error}", hint="check the file, or set store.url"
             )
@@ -94,6 +108,19 @@ class Sqlite(Dialect):
         except BaseException:
             path.unlink()
             raise
+
+    def damage(self, connection: Any) -> str:
+        """SQLite's own check of pages and indexes, and a schema that is not ours: an index or a trigger that lies."""
+        found = str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
+        if found != "ok":
+            return f"the file {self.path} is damaged: {found}"
+        made = sqlite3.connect(":memory:")
+        for statement in steps_from(0, self.types):
+            made.execute(statement)
+        schema = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name"
+        extra = {tuple(row) for row in connection.execute(schema)} ^ set(made.execute(schema))
+        made.close()
+        return f"the schema of {self.path} was changed: {min(str(row[1]) for row in extra)}" if extra else ""
 
     def reserve(self, run: str) -> Path | None:
         """Beside the database."""
