@@ -28,6 +28,8 @@ def bad_row(entries: Sequence[Entry], rows: Sequence[Mapping[str, Any]]) -> tupl
 def _bad_opening(first: Entry, row: Mapping[str, Any]) -> tuple[int, str] | None:
     said = first.payload
     shown = {name: row[name] for name in ("runbook", "runbook_hash", "mode", "origin", "ticket", "undoes")}
+    if not isinstance(row["parameters"], str) or not isinstance(row["actor"], str):
+        return first.seq, "the list of runs was edited"
     shown |= {name: json.loads(row[name]) for name in ("parameters", "actor")}
     for name, value in shown.items():
         written = first.content["actor"] if name == "actor" else said[name]
