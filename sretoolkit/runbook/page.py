@@ -6,10 +6,12 @@ coming up, so that neither its time nor its memory is the supervisor's, and no o
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +33,18 @@ class Renderer:
             start_new_session=True,
         )
 
-    def render(self, about: Mapping[str, Any], notebook: bytes) -> bytes:
-        """The page for a (redacted) notebook; raises `RunbookError` when it cannot be made."""
+    def render(self, about: Mapping[str, Any], notebook: Path, page: Path) -> str:
+        """Make the page of a (redacted) notebook's file; returns its SHA-256. Raises `RunbookError` when it cannot be made."""
+        order = {"about": about, "notebook": str(notebook), "page": str(page)}
         try:
-            assert self._process.stdin is not None
-            self._process.stdin.write(json.dumps(about).encode() + b"\n")
-            page, errors = self._process.communicate(notebook, timeout=TIMEOUT)
+            made, errors = self._process.communicate(json.dumps(order).encode(), timeout=TIMEOUT)
         except (subprocess.TimeoutExpired, OSError) as error:
             raise RunbookError(f"the page could not be made: {error}") from error
         finally:
             self.close()
         if self._process.returncode != 0:
             raise RunbookError(f"the page could not be made: {errors.decode(errors='replace').strip()[-400:]}")
-        return page
+        return made.decode()
 
     def close(self) -> None:
         """End it, whatever it does."""
@@ -65,15 +66,34 @@ def page(notebook: Mapping[str, Any], about: Mapping[str, Any]) -> str:
     return str(body)
 
 
+def write_atomically(path: Path, pieces: Iterable[bytes]) -> str:
+    """Write beside the file, make it durable, and move it into place; returns the SHA-256. Leaves nothing on failure."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    digest = hashlib.sha256()
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            for piece in pieces:
+                digest.update(piece)
+                file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    return digest.hexdigest()
+
+
 def main() -> None:
     """Load what renders; then read what to render, or end when nothing comes."""
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     import nbconvert.exporters.html  # noqa: F401
 
-    about = sys.stdin.buffer.readline()
-    if about:
-        made = page(json.loads(sys.stdin.buffer.read()), json.loads(about))
-        sys.stdout.buffer.write(made.encode("utf-8", "replace"))
+    order = sys.stdin.buffer.read()
+    if order:
+        content = json.loads(order)
+        made = page(json.loads(Path(content["notebook"]).read_bytes()), content["about"])
+        sys.stdout.write(write_atomically(Path(content["page"]), [made.encode("utf-8", "replace")]))
 
 
 if __name__ == "__main__":

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +13,7 @@ from sretoolkit.journal import load_run
 from sretoolkit.journal.runs import moment
 from sretoolkit.plan.history import fold
 from sretoolkit.plan.session import Session
+from sretoolkit.runbook.page import write_atomically
 from sretoolkit.secrets import redaction
 
 if TYPE_CHECKING:
@@ -50,12 +49,8 @@ def write_record(
     """Write notebook and page; returns the SHA-256 of each file by name."""
     about = summary(session, ending)
     notebook.metadata["sretoolkit_run"] = {name: about[name] for name in ("run", "state", "error", "mode", "head")}
-    content = encoded(notebook)
-    write_atomically(path, content)
-    page = renderer.render(about, content)
-    write_atomically(path.with_suffix(".html"), page)
-    written = {path.name: content, path.with_suffix(".html").name: page}
-    return {name: hashlib.sha256(made).hexdigest() for name, made in written.items()}
+    page = path.with_suffix(".html")
+    return {path.name: write_atomically(path, encoded(notebook)), page.name: renderer.render(about, path, page)}
 
 
 def summary(session: Session, ending: Ending) -> dict[str, Any]:
@@ -102,24 +97,12 @@ def plan_rows(plan: Any) -> dict[str, Any]:
     return {"title": plan.title, "hash": plan.hash, "state": plan.state, "rows": rows}
 
 
-def encoded(notebook: NotebookNode) -> bytes:
-    """The notebook as its file's bytes, without any known secret in any cell, output or metadata."""
+def encoded(notebook: NotebookNode) -> Iterator[bytes]:
+    """The notebook as its file's bytes, piece by piece, without any known secret in any cell, output or metadata."""
     clean = redaction.data(_joined(notebook)) if redaction.knows_any else notebook
-    return json.dumps(clean, indent=1, ensure_ascii=False, sort_keys=True).encode("utf-8", "replace")
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside the file, make it durable, and move it into place; nothing is left behind on failure."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
-    try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
+    for piece in json.JSONEncoder(indent=1, ensure_ascii=False, sort_keys=True).iterencode(clean):
+        yield piece.encode("utf-8", "replace")
+    yield b"\n"
 
 
 def _joined(notebook: Any) -> Any:
