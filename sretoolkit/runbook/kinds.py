@@ -66,6 +66,11 @@ class Kind:
         inner = f"[{', '.join(map(str, self.parts))}]" if self.parts else ""
         return f"{self.name}{inner}{''.join(f' ({_bound_text(bound)})' for bound in self.bounds)}"
 
+    @property
+    def secret(self) -> bool:
+        """Whether a value of it is or holds a secret's reference, so that a wrong one may be the secret itself."""
+        return self.name == "Secret" or any(part.secret for part in self.parts)
+
     def accept(self, value: Any) -> Any:
         """The value as this type, from Python, YAML or JSON data; raises `Fault`. Nothing is converted by guessing."""
         if self.name == "union":
@@ -141,8 +146,7 @@ class Kind:
                 return attempt(part)
             except Fault as fault:
                 faults.append(str(fault))
-        shown = "it" if any(part.name == "Secret" for part in self.parts) else repr(given)
-        raise Fault(f"{shown} fits none of {self}: {'; '.join(faults)}")
+        raise Fault(f"{given!r} fits none of {self}: {'; '.join(faults)}")
 
 
 def kind_of_value(value: Any) -> Kind:

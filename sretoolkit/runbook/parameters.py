@@ -57,7 +57,7 @@ class Parameters:
                 else:
                     values[item.name] = item.kind.accept(given[item.name])
             except Fault as fault:
-                faults.append(f"{item.name}: {fault}")
+                faults.append(f"{item.name}: {_unseen(item.kind, fault) if item.name in given else fault}")
         if faults:
             raise ParameterError(self.runbook, faults, hint=f"`sretoolkit show {self.runbook}` lists them")
         return values
@@ -140,7 +140,12 @@ def _parameter(statement: ast.stmt, comments: Mapping[int, str]) -> Parameter | 
     try:
         return Parameter(name, kind, kind.accept(default), help=help_text)
     except Fault as fault:
-        raise Fault(f"the default of {name} does not fit its type: {fault}") from None
+        raise Fault(f"the default of {name} does not fit its type: {_unseen(kind, fault)}") from None
+
+
+def _unseen(kind: Kind, fault: Fault) -> str:
+    """The fault without the value, when that may be a secret that somebody gave for its reference."""
+    return f'it is no {kind}; a secret is given as a reference, such as "env:NAME"' if kind.secret else str(fault)
 
 
 def _literal(node: ast.expr) -> Any:
