@@ -164,7 +164,8 @@ def badge(severity: Severity | None) -> str:
 
 
 def _details(finding: Finding) -> list[tuple[str, str]]:
-    details = [("evidence", finding.evidence), ("remedy", finding.remedy), ("proof", finding.proof)]
+    proof = "" if finding.severity == "info" else finding.proof
+    details = [("evidence", finding.evidence), ("remedy", finding.remedy), ("proof", proof)]
     return [(label, text) for label, text in details if text]
 
 

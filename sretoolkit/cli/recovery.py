@@ -26,28 +26,18 @@ def recover_command(ctx: click.Context, run: str | None, resume: bool, force: bo
 
     from sretoolkit.clock import parse_duration
     from sretoolkit.config import Config
-    from sretoolkit.errors import PlanError
     from sretoolkit.journal import find_runs, load_run
     from sretoolkit.store import open_store
 
     config = Config.load()
-    code = 0
     while True:
         with open_store(config) as store:
             found = [load_run(store, run)] if run else find_runs(store, state="lost", limit=1000)
-        for one in found:
-            if one.state not in ("lost", "held", "stopped"):
-                raise PlanError(
-                    f"run {one.id} needs no recovery: it is {one.state}",
-                    hint="`sretoolkit undo` takes back a finished run",
-                )
-            code = max(
-                code, _recover(config, one.id, resume=resume, force=force or one.state != "lost", as_json=as_json)
-            )
         if not found and not watch:
             click.echo("no lost runs")
+        codes = [_recover(config, one.id, resume=resume, force=force, as_json=as_json) for one in found]
         if not watch:
-            ctx.exit(code)
+            ctx.exit(max(codes, default=0))
         time.sleep(parse_duration(watch).total_seconds())
 
 
@@ -109,19 +99,24 @@ def resume_from_journal(config: Config, run: str, *, as_json: bool) -> int:
 
 
 def _recover(config: Config, run: str, *, resume: bool, force: bool, as_json: bool) -> int:
+    """Recover one run and say what was done; a failure is said too, so that the next run gets its turn."""
     from sretoolkit.cli.output import print_json, print_text
+    from sretoolkit.errors import SREToolkitError
     from sretoolkit.plan.recovery import recover
     from sretoolkit.store import open_store
 
-    with open_store(config) as store:
-        lines: list[Any] = recover(store, run, config=config, resume=resume, force=force)
+    try:
+        with open_store(config) as store:
+            lines, code = recover(store, run, config=config, resume=resume, force=force), 0
+    except SREToolkitError as error:
+        lines, code = [f"error: {error}"], error.exit_code
     if as_json:
-        print_json({"run": run, "lines": [str(line) for line in lines]})
+        print_json({"run": run, "ok": code == 0, "lines": lines})
     else:
-        click.echo(f"run {run}: {'resumed' if resume else 'recovered'}")
+        click.echo(f"run {run}: {'not ' if code else ''}{'resumed' if resume else 'recovered'}", err=bool(code))
         for line in lines:
             print_text(f"  {line}")
-    return 0
+    return code
 
 
 def _hand_over(store: Any, run: str) -> None:

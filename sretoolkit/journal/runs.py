@@ -22,6 +22,7 @@ from sretoolkit.store import Store
 from sretoolkit.store.store import Transaction
 
 OPEN = ("running", "awaiting_approval")
+RESUMABLE = ("awaiting_approval", "lost", "held", "stopped")
 LOST_AFTER = 30.0
 COLUMNS = (
     "id, runbook, runbook_hash, parameters, actor, origin, process, mode, state, ticket, plan_hash, undoes, progress, "
@@ -151,17 +152,26 @@ def open_run(
     return journal
 
 
-def reopen_run(journal: Journal, *, why: str) -> None:
-    """Go on with a run that waited, was held or was lost; this process is its runner from now on."""
+def reopen_run(journal: Journal, found: Run, *, why: str) -> None:
+    """Go on with a run that waited, was stopped or held, or was lost; this process is its runner from now on.
 
-    def show(transaction: Transaction) -> None:
-        transaction.execute(
-            "UPDATE runs SET state = 'running', ended = NULL, exit_code = NULL, bound = 0, process = :process, "
-            "heartbeat = {now} WHERE id = :run",
-            run=journal.run, process=json.dumps(Process.current().to_dict()),
-        )  # fmt: skip
-
-    journal.append("run-reopened", {"why": why, "boot": boot_id()}, then=show)
+    Raises `JournalError` when it is in no such state, or when somebody else took it up since it was looked at.
+    """
+    if found.state not in RESUMABLE:
+        raise JournalError(
+            f"run {found.id} cannot be taken up: it is {found.state}", run=found.id, hint=f"`sretoolkit show {found.id}`"
+        )
+    claimed = journal.store.write(
+        "UPDATE runs SET state = 'running', ended = NULL, exit_code = NULL, bound = 0, process = :process, heartbeat = {now} "
+        "WHERE id = :run AND process = :before AND state = :state",
+        run=found.id, process=json.dumps(Process.current().to_dict()), before=json.dumps(found.process.to_dict()),
+        state="running" if found.state == "lost" else found.state,
+    )  # fmt: skip
+    if claimed != 1:
+        raise JournalError(
+            f"run {found.id} was taken up by somebody else just now", run=found.id, hint=f"`sretoolkit show {found.id}`"
+        )
+    journal.append("run-reopened", {"why": why, "boot": boot_id()})
 
 
 def close_run(

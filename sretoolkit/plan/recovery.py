@@ -11,7 +11,7 @@ from sretoolkit.actor import Process
 from sretoolkit.clock import poll
 from sretoolkit.config import Config
 from sretoolkit.errors import PlanError, SREToolkitError, UndoFailed
-from sretoolkit.journal import close_run
+from sretoolkit.journal import close_run, load_run
 from sretoolkit.journal.runs import reopen_run
 from sretoolkit.lease import Leases, free_leases
 from sretoolkit.plan.context import Context
@@ -29,17 +29,20 @@ KERNEL_GRACE = 10.0
 def recover(store: Store, run: str, *, config: Config, resume: bool = False, force: bool = False) -> list[str]:
     """Undo or resume a run that nobody runs any more, and close it; returns what was done, a line each.
 
-    Raises what the undo or the plan raises; the run is closed as ``held`` then.
+    Of a run that is held or was stopped, everything is taken back; of a lost one, what its plans' policies say.
+    ``force`` also overwrites what somebody else has changed since. Raises `JournalError` for a run that is not to be
+    recovered, and what the undo or the plan raises; the run is closed as ``held`` then.
     """
-    session = rejoin(store, run, config=config)
-    reopen_run(session.journal, why="resume" if resume else "recover")
+    found = load_run(store, run)
+    session = rejoin(store, found.id, config=config)
+    reopen_run(session.journal, found, why="resume" if resume else "recover")
     state, code, text = "held", 1, ""
     try:
         if resume:
             lines = [str(outcome) for outcome in resume_run(session)]
             state, code = "completed", 0
         else:
-            lines = undo_run(session, force=force)
+            lines = undo_run(session, held=force or found.state != "lost", force=force)
             held = any(line.startswith("held: ") for line in lines)
             state, text = ("held", "the plan's policy is to hold") if held else ("undone", "")
     except SREToolkitError as error:
@@ -50,18 +53,21 @@ def recover(store: Store, run: str, *, config: Config, resume: bool = False, for
     return lines
 
 
-def undo_run(session: Session, *, context: Context | None = None, force: bool = False) -> list[str]:
+def undo_run(
+    session: Session, *, context: Context | None = None, held: bool = False, force: bool = False
+) -> list[str]:
     """Undo, newest first, what a dead or failed run changed; returns a line for each step that was looked at.
 
     The leases are taken over first (token + 1), so that a process thought dead can change nothing more. Plans with the
-    policy "hold" or "ask", and plans that are held already, stay as they are, leased. Raises `UndoFailed`.
+    policy "hold" or "ask", and plans that are held already, stay as they are, leased, unless ``held`` says that they are
+    meant too. ``force`` also overwrites what somebody else has changed since. Raises `UndoFailed`.
     """
     end_kernel(session)
     plans = [plan for plan in fold(session.journal.entries()) if plan.to_undo]
     taken_back = [
         plan
         for plan in reversed(plans)
-        if force or (plan.on_failure == "undo" and plan.state not in ("held", "stopped"))
+        if held or (plan.on_failure == "undo" and plan.state not in ("held", "stopped"))
     ]
     kept = [plan for plan in plans if plan not in taken_back]
     own = context is None

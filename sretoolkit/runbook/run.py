@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,9 +19,10 @@ from sretoolkit.journal import Journal, close_run, load_run, open_run
 from sretoolkit.journal.keys import Keys
 from sretoolkit.journal.runs import reopen_run
 from sretoolkit.plan.session import Session
-from sretoolkit.runbook.notebook import Runbook
+from sretoolkit.runbook.notebook import Runbook, source_of, tags_of
 from sretoolkit.runbook.page import Renderer
 from sretoolkit.runbook.process import KernelProcess
+from sretoolkit.runbook.signals import Signals
 from sretoolkit.runbook.supervisor import Ending, Event, Limits, Supervisor
 from sretoolkit.secrets import Secret
 from sretoolkit.store import Store, open_store
@@ -80,10 +79,20 @@ class Launch:
         self._folder = _writable_folder(config)
         self.store = open_store(config)
         secrets = _secrets(order, config)
-        self.session = _open(order, config, self.store)
+        self.signals = Signals()
+        self.signals.listen()
+        try:
+            self._start(_hidden(config), secrets, on_event)
+        except BaseException:
+            self.signals.close()
+            raise
+
+    def _start(self, hidden: frozenset[str], secrets: Mapping[str, str], on_event: Event | None) -> None:
+        config = self.config
+        self.session = _open(self.order, config, self.store)
         self.journal = self.session.journal
         try:
-            kernel = KernelProcess(_grant(self.session, secrets), hidden=_hidden(config))
+            kernel = KernelProcess(_grant(self.session, secrets), hidden=hidden)
         except BaseException as error:
             close_run(self.journal, self.session.keys, state="failed", exit_code=1, error=repr(error))
             raise
@@ -92,7 +101,7 @@ class Launch:
             config.seconds("run.grace"), config.seconds("journal.sign_every"),
         )  # fmt: skip
         self._renderer = Renderer()
-        self.supervisor = Supervisor(self.session, kernel, limits, on_event=on_event)
+        self.supervisor = Supervisor(self.session, kernel, limits, on_event=on_event, signals=self.signals)
 
     @property
     def path(self) -> Path:
@@ -107,14 +116,25 @@ class Launch:
         ending = self.supervisor.execute(notebook)
         files: dict[str, str] = {}
         try:
-            files = write_record(notebook, self.path, self.session, ending, self._renderer)
-            self.journal.append("record", {"files": files, "folder": str(self._folder)})
-        except (OSError, SREToolkitError) as error:
-            self._renderer.close()
+            write_record(notebook, self.path, self.session, ending, self._renderer, files)
+        except Exception as error:  # whatever is wrong with the record, the run must be closed
             text = f"the record could not be written to {self._folder}: {error}; the journal has every action"
             ending = Ending(ending.state, ending.exit_code or 1, f"{ending.error}; {text}".strip("; "), ending.undone)
+        self._renderer.close()
+        if files:
+            with suppress(SREToolkitError):  # `_close` says it when the store is gone
+                self.journal.append("record", {"files": files, "folder": str(self._folder)})
         self.result = self._close(ending, files)
+        self.signals.close()
         return self.result
+
+    def give_up(self, error: BaseException) -> None:
+        """End what was started for a notebook that never got as far as being carried out, and close the run."""
+        self.supervisor.kernel.kill()
+        self._renderer.close()
+        with suppress(SREToolkitError):
+            close_run(self.journal, self.session.keys, state="failed", exit_code=1, error=f"{error!r}")
+        self.signals.close()
 
     def _close(self, ending: Ending, files: Mapping[str, str]) -> Result:
         notebook = self.path if self.path.name in files else None
@@ -149,18 +169,23 @@ def run_runbook(order: Order, config: Config | None = None, *, on_event: Event |
     config = config or Config.load()
     if order.runbook.language() != "python":
         raise RunbookError(f"{order.runbook.path} is a {order.runbook.language()} notebook", hint="runbooks are Python")
-    with _own_signals():
-        launch = Launch(order, config, on_event=on_event)
+    notebook = prepared(order)
+    launch = Launch(order, config, on_event=on_event)
+    try:
         papermill = import_papermill()
         with suppress(papermill.PapermillExecutionError):
             papermill.execute_notebook(
-                prepared(order),
+                notebook,
                 None,
                 engine_name="sretoolkit",
                 kernel_name="python3",
                 progress_bar=False,
                 launch=launch,
             )
+    except BaseException as error:
+        if launch.result is None:
+            launch.give_up(error)
+        raise
     assert launch.result is not None
     if order.break_glass or launch.result.state == "held":
         _notify(config, order, launch.result)
@@ -183,9 +208,26 @@ def prepared(order: Order) -> NotebookNode:
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     import nbformat
 
-    notebook = nbformat.from_dict(json.loads(json.dumps(order.runbook.content)))
+    content = json.loads(json.dumps(order.runbook.content))
+    content["cells"] = [_tidy(cell) for cell in content["cells"]]
+    content["metadata"] |= {"kernelspec": _KERNEL, "language_info": {"name": "python"}}
+    notebook = nbformat.from_dict(content)
     parameters = order.runbook.parameters
     return inject(notebook, parameters.code(order.parameters), parameters.encode(order.parameters))
+
+
+_KERNEL = {"name": "python3", "language": "python", "display_name": "Python 3"}
+
+
+def _tidy(cell: dict[str, Any]) -> dict[str, Any]:
+    """A cell with every field that readers of notebooks rely on, whatever the file says."""
+    about = cell.get("metadata", {})
+    tidy = {"cell_type": cell["cell_type"], "source": source_of(cell), "metadata": {**about, "tags": tags_of(cell)}}
+    if isinstance(cell.get("id"), str):
+        tidy["id"] = cell["id"]
+    if isinstance(cell.get("attachments"), dict):
+        tidy["attachments"] = cell["attachments"]
+    return tidy | ({"outputs": [], "execution_count": None} if cell["cell_type"] == "code" else {})
 
 
 def inject(notebook: NotebookNode, code: str, encoded: Mapping[str, Any]) -> NotebookNode:
@@ -215,11 +257,9 @@ def _open(order: Order, config: Config, store: Store) -> Session:
     demands = order.runbook.demands
     if order.resume:
         run = load_run(store, order.resume)
-        if run.closed and run.state not in ("held", "stopped"):
-            raise RunbookError(f"run {run.id} has ended: {run.state}", hint="start a new one")
         journal = Journal(store, run.id, actor=actor)
         store.reserve(run.id)
-        reopen_run(journal, why="run --resume")
+        reopen_run(journal, run, why="run --resume")
     else:
         journal = open_run(
             store, Keys.of(config), runbook=order.runbook.name, runbook_hash=order.runbook.hash,
@@ -280,21 +320,6 @@ def _writable_folder(config: Config) -> Path:
             f"no record can be written to {folder}: {error.strerror}", hint="free space there, or set records.folder"
         ) from error
     return folder
-
-
-@contextmanager
-def _own_signals() -> Iterator[None]:
-    """Give the process's signal handlers back afterwards: the supervisor and the record need them until then."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.getsignal(number) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _notify(config: Config, order: Order, result: Result) -> None:

@@ -179,7 +179,7 @@ def test_a_suspended_run_is_signed_and_not_ended(store: Store, keys: Keys, make_
     assert ("awaiting_approval", None, False, "run-suspended", "whole") == (
         run.state, run.ended, run.closed, journal.head().kind, verify_run(store, keys, run.id).state,
     )  # fmt: skip
-    reopen_run(journal, why="approved")
+    reopen_run(journal, run, why="approved")
     assert ("running", "unsigned") == (load_run(store, run.id).state, verify_run(store, keys, run.id).state)
     close_run(journal, keys, state="completed", exit_code=0)
     assert ("completed", "whole") == (load_run(store, run.id).state, verify_run(store, keys, run.id).state)

@@ -74,9 +74,10 @@ def test_a_run_that_went_on_after_its_first_end_can_be_pruned(
     store: Store, keys: Keys, actor: Actor, make_run: MakeRun
 ) -> None:
     """An end that a later run had seen may be in the middle of what was pruned; the chain is whole all the same."""
-    journal = make_run()
+    journal = make_run(close=False)
+    close_run(journal, keys, state="held", exit_code=1)
     make_run()
-    reopen_run(journal, why="recover")
+    reopen_run(journal, load_run(store, journal.run), why="recover")
     close_run(journal, keys, state="undone", exit_code=0)
     prune(store, keys, actor=actor, older_than=ALL)
     assert {"whole", "pruned"} == set(_states(store, keys))

@@ -11,8 +11,9 @@ import pytest
 
 from sretoolkit.actor import Actor
 from sretoolkit.config import Config
-from sretoolkit.errors import LeaseHeld, LeaseLost, PlanError, UndoFailed
+from sretoolkit.errors import JournalError, LeaseHeld, LeaseLost, PlanError, UndoFailed
 from sretoolkit.journal import Keys, find_runs, load_run, verify_run
+from sretoolkit.journal.runs import reopen_run
 from sretoolkit.lease import Leases, find_leases
 from sretoolkit.plan import Plan
 from sretoolkit.plan.execution import run_alone
@@ -100,7 +101,7 @@ def test_a_lost_run_keeps_others_off_until_it_is_recovered(
 def test_the_policy_hold_is_kept_by_recovery(
     killed: Callable[..., str], world: Folder, store: Store, config: Config
 ) -> None:
-    """DESIGN "Failure policy": a plan that is to be held is held by recover too, until it is forced."""
+    """DESIGN "Failure policy": a plan that is to be held is held by recover too; who recovers a held run means it."""
     run = killed("b.done", "hold")
     recover(store, run, config=config)
     assert ("new", "held", {"held"}) == (
@@ -108,7 +109,7 @@ def test_the_policy_hold_is_kept_by_recovery(
         load_run(store, run).state,
         {lease["state"] for lease in find_leases(store)},
     )
-    recover(store, run, config=config, force=True)
+    recover(store, run, config=config)
 
     assert ("old", []) == (world["a"], find_leases(store))
 
@@ -166,3 +167,36 @@ def test_undo_after_somebody_elses_change_needs_force(world: Folder, config: Con
 
     assert "completed" == run_alone(forced, own_session("undo", mode="apply", config=config, store=store)).state
     assert "old" == Path(world.path / "a").read_text()
+
+
+def test_a_held_run_is_recovered_but_not_over_somebody_elses_change(
+    killed: Callable[..., str], world: Folder, store: Store, config: Config
+) -> None:
+    """DESIGN "undo restores before": recovering a held run is no licence to overwrite; that needs force."""
+    run = killed("b.done", "hold")
+    recover(store, run, config=config)
+    world.tell("a", "somebody else's")
+
+    with pytest.raises(UndoFailed, match="somebody else"):
+        recover(store, run, config=config)
+    assert ("somebody else's", "held") == (world["a"], load_run(store, run).state)
+
+
+def test_only_one_of_two_recoveries_gets_the_run(killed: Callable[..., str], store: Store, config: Config) -> None:
+    """A run that somebody took up since it was looked at is not taken up again."""
+    run = load_run(store, killed("b.done"))
+    reopen_run(rejoin(store, run.id, config=config).journal, run, why="first")
+
+    with pytest.raises(JournalError, match="taken up by somebody else"):
+        reopen_run(rejoin(store, run.id, config=config).journal, run, why="second")
+    with pytest.raises(JournalError, match="it is running"):
+        recover(store, run.id, config=config)
+
+
+def test_a_finished_run_needs_no_recovery(world: Folder, store: Store, config: Config) -> None:
+    """Recovering what has ended is refused, and changes nothing."""
+    done = Plan("t", [world.step("a")]).run(apply=True, config=config, store=store)
+
+    with pytest.raises(JournalError, match="it is completed"):
+        recover(store, done.run, config=config)
+    assert "new" == world["a"]
