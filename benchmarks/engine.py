@@ -34,7 +34,14 @@ def notebook(cells: int, output: int) -> str:
     """A notebook of that many cells, each printing so many bytes (or one small number)."""
     source = f"print('x' * {output})" if output else "1 + 1"
     made = [
-        {"cell_type": "code", "id": f"c{number}", "metadata": {}, "source": source, "outputs": [], "execution_count": None}
+        {
+            "cell_type": "code",
+            "id": f"c{number}",
+            "metadata": {},
+            "source": source,
+            "outputs": [],
+            "execution_count": None,
+        }
         for number in range(cells)
     ]
     kernel = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
@@ -79,7 +86,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
-    print("| case | papermill wall s | ours wall s | ratio | goal | CPU s (papermill, ours) | runner MiB (papermill, ours) |")
+    print(
+        "| case | papermill wall s | ours wall s | ratio | goal | CPU s (papermill, ours) | runner MiB (papermill, ours) |"
+    )
     print("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for name in CASES:

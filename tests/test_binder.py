@@ -13,7 +13,7 @@ from tests.conftest import REPOSITORY
 @pytest.fixture(scope="module")
 def dockerfile() -> str:
     """What repo2docker makes of this repository, offline."""
-    command = [sys.executable, "-m", "repo2docker", "--no-build", "--debug", "--user-id", "1000", "--user-name", "jovyan", "."]
+    command = [sys.executable, *"-m repo2docker --no-build --debug --user-id 1000 --user-name jovyan .".split()]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=100)
     assert 0 == done.returncode, done.stderr[-2000:]
     return done.stdout + done.stderr
@@ -27,7 +27,7 @@ def test_binder_installs_this_checkout_after_copying_it(dockerfile: str) -> None
 
 
 def test_binder_runs_our_hooks(dockerfile: str) -> None:
-    """postBuild is run at build time and start at start time."""
+    """Our postBuild is run at build time and our start at start time."""
     assert "binder/postBuild" in dockerfile
     assert "binder/start" in dockerfile
 

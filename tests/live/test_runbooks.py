@@ -108,7 +108,9 @@ def test_a_team_recovers_each_others_runs_over_postgresql(desk: Desk, write_note
         process.kill()
         process.communicate(timeout=30)
         assert [] == desk.survivors()
-        elsewhere = Desk(desk.home, Config({**desk.config.values, **Config.of(journal={"keys": f"{desk.home}/other"}).values}))
+        elsewhere = Desk(
+            desk.home, Config({**desk.config.values, **Config.of(journal={"keys": f"{desk.home}/other"}).values})
+        )
         elsewhere.environment["SRETOOLKIT_STORE_URL"] = server.url
         done = elsewhere.run("recover")
         with Store(server.url) as store:

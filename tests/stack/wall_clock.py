@@ -51,7 +51,9 @@ class WallClock:
         self._file = folder / "wall-clock"
         source, self._library = folder / "wall_clock.c", folder / "wall_clock.so"
         source.write_text(_SOURCE)
-        subprocess.run(["gcc", "-shared", "-fPIC", "-o", str(self._library), str(source), "-ldl"], check=True, timeout=60)
+        subprocess.run(
+            ["gcc", "-shared", "-fPIC", "-o", str(self._library), str(source), "-ldl"], check=True, timeout=60
+        )
         self.set(0)
 
     @property

@@ -85,10 +85,15 @@ def test_the_kernel_runs_out_of_memory(desk: Desk, write_notebook: Write) -> Non
     assert_left_clean(desk)
 
 
-@pytest.mark.parametrize(("setting", "word"), [("SRETOOLKIT_RUN_CELL_TIMEOUT", "cell"), ("SRETOOLKIT_RUN_TIMEOUT", "run")])
+@pytest.mark.parametrize(
+    ("setting", "word"), [("SRETOOLKIT_RUN_CELL_TIMEOUT", "cell"), ("SRETOOLKIT_RUN_TIMEOUT", "run")]
+)
 def test_a_time_limit(desk: Desk, write_notebook: Write, setting: str, word: str) -> None:
     """A cell or a run that takes too long is timed out, not completed, and undone."""
-    done = desk.apply(write_notebook(*CHANGING[:4], "print('waiting', flush=True)\nimport time\ntime.sleep(90)", "1"), **{setting: "4s"})
+    done = desk.apply(
+        write_notebook(*CHANGING[:4], "print('waiting', flush=True)\nimport time\ntime.sleep(90)", "1"),
+        **{setting: "4s"},
+    )
 
     assert (1, "timed_out") == (done.returncode, desk.last.state)
     assert ["completed"] * 5 + ["timed_out", "not_run"] == desk.statuses(desk.last)

@@ -32,7 +32,9 @@ def small_disk(own_home: Path) -> Iterator[Path]:
     """A file system of 8 MB."""
     folder = own_home / "small"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)], check=False, capture_output=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)], check=False, capture_output=True
+    )
     if mounted.returncode != 0:
         assert "CI" not in os.environ, "mounting a tmpfs needs root"
         pytest.skip("mounting a tmpfs needs root")
@@ -54,7 +56,9 @@ def on_small_disk(own_home: Path, config: Config, folder: Path) -> Desk:
     return Desk(own_home, Config({**config.values, **Config.of(store={"url": f"sqlite:///{folder}/store.db"}).values}))
 
 
-def test_the_disk_is_full_in_the_middle_of_a_plan(own_home: Path, config: Config, small_disk: Path, write_notebook: Write) -> None:
+def test_the_disk_is_full_in_the_middle_of_a_plan(
+    own_home: Path, config: Config, small_disk: Path, write_notebook: Write
+) -> None:
     """The room that was reserved for the run's end takes the undo and the closing entries; nothing more is begun."""
     desk = on_small_disk(own_home, config, small_disk)
     desk.world.tell("a.done", "hang")
@@ -93,7 +97,9 @@ def test_even_the_reserve_is_gone(own_home: Path, config: Config, small_disk: Pa
     assert_left_clean(desk)
 
 
-def test_the_disk_of_the_records_is_full(own_home: Path, config: Config, small_disk: Path, write_notebook: Write) -> None:
+def test_the_disk_of_the_records_is_full(
+    own_home: Path, config: Config, small_disk: Path, write_notebook: Write
+) -> None:
     """A record that cannot be written is an error that says so; what was done is in the journal all the same."""
     desk = Desk(own_home, Config({**config.values, **Config.of(records={"folder": str(small_disk)}).values}))
     desk.world.tell("c.done", "hang")
@@ -165,7 +171,9 @@ def test_the_connection_is_cut_in_the_middle_of_a_command(desk: Desk, write_note
         output, _ = process.communicate(timeout=90)
 
         assert 1 == process.returncode
-        assert ("held", ["in doubt"]) == (desk.last.state, desk.steps(desk.last.id)) or "undo-failed" in desk.steps(desk.last.id)
+        assert ("held", ["in doubt"]) == (desk.last.state, desk.steps(desk.last.id)) or "undo-failed" in desk.steps(
+            desk.last.id
+        )
         assert f"echo -n old > {desk.world.path}/a" in output
         server.start()
         done = desk.run("recover", desk.last.id)
@@ -238,7 +246,9 @@ def test_the_records_folder_cannot_be_written(desk: Desk, write_notebook: Write)
     assert "no record can be written" in done.stdout
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b'{"nbformat": 4, "cells": [7]}', b'{"nbformat": 3, "cells": []}'])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"\xff\xfe", b'{"nbformat": 4, "cells": [7]}', b'{"nbformat": 3, "cells": []}']
+)
 def test_a_file_that_is_no_notebook(desk: Desk, content: bytes) -> None:
     """What is no notebook is refused with a word on what to do, exit code 2, no traceback."""
     path = desk.home / "bad.ipynb"
@@ -252,7 +262,13 @@ def test_a_file_that_is_no_notebook(desk: Desk, content: bytes) -> None:
 
 @pytest.mark.parametrize(
     "source",
-    ["x = open('ran', 'w')", "x: int = __import__('os').system('touch ran')", "import os; os.mkdir('ran')", "x = [1 for _ in 'a']", "(" * 500],
+    [
+        "x = open('ran', 'w')",
+        "x: int = __import__('os').system('touch ran')",
+        "import os; os.mkdir('ran')",
+        "x = [1 for _ in 'a']",
+        "(" * 500,
+    ],
 )
 def test_a_hostile_parameters_cell(desk: Desk, write_notebook: Write, source: str) -> None:
     """A parameters cell with anything but plain values is refused; nothing of it is run."""
