@@ -13,7 +13,8 @@ from tests.conftest import REPOSITORY
 @pytest.fixture(scope="module")
 def dockerfile() -> str:
     """What repo2docker makes of this repository, offline."""
-    command = [sys.executable, *"-m repo2docker --no-build --debug --user-id 1000 --user-name jovyan .".split()]
+    options = ["--no-build", "--debug", "--user-id", "1000", "--user-name", "jovyan"]
+    command = [sys.executable, "-m", "repo2docker", *options, "."]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=100)
     assert 0 == done.returncode, done.stderr[-2000:]
     return done.stdout + done.stderr

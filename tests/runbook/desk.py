@@ -22,8 +22,8 @@ from tests.plan.steps import Folder
 CHANGING = (
     "from pathlib import Path\nfrom sretoolkit.plan import Plan\nfrom tests.plan.steps import Folder",
     ('folder: str  # where the files are\npolicy: str = "undo"', ["parameters"]),
-    "world = Folder(Path(folder))\n"
-    'plan = Plan("change", [world.step("a"), world.step("b"), world.step("c")], on_failure=policy)\nplan',
+    "world = Folder(Path(folder))\nsteps = [world.step(name) for name in 'abc']\n"
+    "plan = Plan('change', steps, on_failure=policy)\nplan",
     'print("before the plan")\nplan.run()',
     ('print("verified")', ["after-apply"]),
     'print("the end")',
