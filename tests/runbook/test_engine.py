@@ -135,7 +135,8 @@ def test_a_canary_secret_is_found_nowhere(desk: Desk, write_notebook: Write) -> 
         "import base64, os, subprocess, urllib.parse\nvalue = token.reveal()\nprint(len(value), value, repr(value))",
         "print(base64.b64encode(value.encode()).decode(), base64.b64encode(b'x' + value.encode()).decode())",
         "print(urllib.parse.quote(value), urllib.parse.quote_plus(value), value.encode().hex())",
-        "import sys\nprint(subprocess.run(['env'], capture_output=True, text=True).stdout.count('CANARY'))\nprint(value[:16], file=sys.stderr, end='')\nprint(value[16:], file=sys.stderr)",
+        "print(subprocess.run(['env'], capture_output=True, text=True).stdout.count('CANARY'))",
+        "import sys\nprint(value[:16], file=sys.stderr, end='')\nprint(value[16:], file=sys.stderr)",
         "{'nested': [value, {value: value}]}",
         "raise ValueError(value)",
     )
@@ -186,8 +187,8 @@ def test_the_commands_answer_in_json(desk: Desk, write_notebook: Write) -> None:
     desk.apply(write_notebook(*CHANGING))
     commands = [
         ("list",), ("runs",), ("show", "last"), ("show", "tcp_congestion"), ("show", "tcp_congestion", "--schema"), ("lease",),
-        ("config",), ("version",), ("journal", "verify", "--all"), ("journal", "export", "last"), ("report",), ("diff", "last", "last"),
-        ("doctor",),
+        ("config",), ("version",), ("journal", "verify", "--all"), ("journal", "export", "last"), ("report",),
+        ("diff", "last", "last"), ("doctor",),
     ]  # fmt: skip
     for command in commands:
         form = () if command[1:2] == ("export",) or "--schema" in command else ("--json",)
