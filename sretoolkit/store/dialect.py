@@ -57,6 +57,9 @@ class Dialect:
         """Copy the whole database into a new file."""
         raise NotImplementedError
 
+    def grow_log(self, connection: Any) -> None:
+        """Make what slows the first appends of a run down happen before them, where there is such a thing."""
+
     def damage(self, connection: Any) -> str:
         """What is damaged in the database's own files; "" when nothing is known of that."""
         return ""

@@ -120,7 +120,8 @@ class Store:
             with path.open("wb") as file:
                 file.write(os.urandom(RESERVE))  # zeros take no room on a file system that compresses
                 os.fsync(file.fileno())
-        except OSError as error:
+            self.dialect.grow_log(self._connection())
+        except Exception as error:
             path.unlink(missing_ok=True)
             self._raise(error)
 
