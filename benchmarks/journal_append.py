@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sretoolkit.actor import Actor
-from sretoolkit.journal import Journal, Keys, close_run, open_run
+from sretoolkit.journal import Keys, close_run, open_run
 from sretoolkit.store import Store
 
 WARM = 20

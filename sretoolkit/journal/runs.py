@@ -19,7 +19,7 @@ from sretoolkit.journal.journal import Journal
 from sretoolkit.journal.keys import Keys
 from sretoolkit.secrets import redaction
 from sretoolkit.store import Store
-from sretoolkit.store.store import Transaction
+from sretoolkit.store.store import Row, Transaction
 
 OPEN = ("running", "awaiting_approval")
 RESUMABLE = ("awaiting_approval", "lost", "held", "stopped")
@@ -106,16 +106,7 @@ def open_run(
     runbook, ticket = redaction(runbook), redaction(ticket)
     with store.transaction() as transaction:
         transaction.lock("chain")
-        rows = transaction.execute("SELECT number, run, hash FROM chain ORDER BY number DESC LIMIT 1")
-        number, previous = (rows[0]["number"] + 1, rows[0]) if rows else (1, {"run": "", "hash": ZERO})
-        closed = transaction.execute(
-            "SELECT r.id AS run, max(e.seq) AS seq FROM runs r JOIN entries e ON e.run = r.id "
-            "WHERE r.bound = 0 AND r.ended IS NOT NULL GROUP BY r.id ORDER BY r.id"
-        )
-        heads = [
-            transaction.execute("SELECT run, seq, hash FROM entries WHERE run = :run AND seq = :seq", **row)[0]
-            for row in closed
-        ]
+        number, previous, heads = _link(transaction)
         payload = {
             "runbook": runbook,
             "runbook_hash": runbook_hash,
@@ -133,14 +124,8 @@ def open_run(
             "closed": heads,
         }
         first = journal.write(transaction, 1, previous["hash"], "run-opened", payload)
-        transaction.execute(
-            "INSERT INTO chain (number, run, hash) VALUES (:number, :run, :hash)",
-            number=number,
-            run=run,
-            hash=first.hash,
-        )
-        for head in heads:
-            transaction.execute("UPDATE runs SET bound = 1 WHERE id = :run", run=head["run"])
+        add = "INSERT INTO chain (number, run, hash) VALUES (:number, :run, :hash)"
+        transaction.execute(add, number=number, run=run, hash=first.hash)
         transaction.execute(
             f"INSERT INTO runs ({COLUMNS}, bound) VALUES (:id, :runbook, :runbook_hash, :parameters, :actor, :origin, "
             ":process, :mode, 'running', :ticket, NULL, :undoes, '{}', '', NULL, NULL, NULL, {now}, NULL, {now}, 0)",
@@ -152,6 +137,23 @@ def open_run(
     return journal
 
 
+def _link(transaction: Transaction) -> tuple[int, Row, list[Row]]:
+    """A new run's number, the run before it, and the ends of those that ended and that no run has bound yet."""
+    rows = transaction.execute("SELECT number, run, hash FROM chain ORDER BY number DESC LIMIT 1")
+    number, previous = (rows[0]["number"] + 1, rows[0]) if rows else (1, {"run": "", "hash": ZERO})
+    closed = transaction.execute(
+        "SELECT r.id AS run, max(e.seq) AS seq FROM runs r JOIN entries e ON e.run = r.id "
+        "WHERE r.bound = 0 AND r.ended IS NOT NULL GROUP BY r.id ORDER BY r.id"
+    )
+    heads = [
+        transaction.execute("SELECT run, seq, hash FROM entries WHERE run = :run AND seq = :seq", **row)[0]
+        for row in closed
+    ]
+    for head in heads:
+        transaction.execute("UPDATE runs SET bound = 1 WHERE id = :run", run=head["run"])
+    return number, previous, heads
+
+
 def reopen_run(journal: Journal, found: Run, *, why: str) -> None:
     """Go on with a run that waited, was stopped or held, or was lost; this process is its runner from now on.
 
@@ -159,19 +161,26 @@ def reopen_run(journal: Journal, found: Run, *, why: str) -> None:
     """
     if found.state not in RESUMABLE:
         raise JournalError(
-            f"run {found.id} cannot be taken up: it is {found.state}", run=found.id, hint=f"`sretoolkit show {found.id}`"
+            f"run {found.id} cannot be taken up: it is {found.state}",
+            run=found.id,
+            hint=f"`sretoolkit show {found.id}`",
         )
-    claimed = journal.store.write(
-        "UPDATE runs SET state = 'running', ended = NULL, exit_code = NULL, bound = 0, process = :process, heartbeat = {now} "
-        "WHERE id = :run AND process = :before AND state = :state",
-        run=found.id, process=json.dumps(Process.current().to_dict()), before=json.dumps(found.process.to_dict()),
-        state="running" if found.state == "lost" else found.state,
-    )  # fmt: skip
-    if claimed != 1:
-        raise JournalError(
-            f"run {found.id} was taken up by somebody else just now", run=found.id, hint=f"`sretoolkit show {found.id}`"
-        )
-    journal.append("run-reopened", {"why": why, "boot": boot_id()})
+
+    def claim(transaction: Transaction) -> None:
+        claimed = transaction.changed(
+            "UPDATE runs SET state = 'running', ended = NULL, exit_code = NULL, bound = 0, process = :process, "
+            "heartbeat = {now} WHERE id = :run AND process = :before AND state = :state",
+            run=found.id, process=json.dumps(Process.current().to_dict()), before=json.dumps(found.process.to_dict()),
+            state="running" if found.state == "lost" else found.state,
+        )  # fmt: skip
+        if claimed != 1:
+            raise JournalError(
+                f"run {found.id} was taken up by somebody else just now",
+                run=found.id,
+                hint=f"`sretoolkit show {found.id}`",
+            )
+
+    journal.append("run-reopened", {"why": why, "boot": boot_id()}, then=claim)
 
 
 def close_run(
