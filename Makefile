@@ -49,7 +49,7 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 
 notebooks: $(VENV)/.dev
-	$(BIN)/pytest -q tests/test_notebooks.py tests/test_binder.py
+	$(BIN)/pytest -q tests/test_structure.py tests/test_binder.py -k "notebook or runbook or binder"
 
 test-live: $(VENV)/.dev
 	tests/stack/install
