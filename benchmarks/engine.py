@@ -33,7 +33,7 @@ class Cost:
 def notebook(cells: int, output: int) -> str:
     """A notebook of that many cells, each printing so many bytes (or one small number)."""
     source = f"print('x' * {output})" if output else "1 + 1"
-    made = [
+    made: list[dict[str, object]] = [
         {
             "cell_type": "code",
             "id": f"c{number}",

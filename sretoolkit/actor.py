@@ -66,15 +66,15 @@ class Process:
 
     @property
     def here(self) -> bool:
-        """Whether it is (or was) a process of this machine."""
-        return self.host == platform.node()
+        """Whether it is (or was) one that this process could see: same machine, same boot, same PID namespace."""
+        return (self.host, self.boot) == (platform.node(), boot_id())
 
     @property
     def alive(self) -> bool | None:
-        """Whether it still runs; None when that cannot be known from this machine."""
+        """Whether it still runs; None when that cannot be known from here."""
         if not self.here:
             return None
-        return self.boot == boot_id() and _start_time(self.pid) == self.started and self.started != ""
+        return _start_time(self.pid) == self.started and self.started != ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for the journal."""
@@ -83,9 +83,10 @@ class Process:
 
 @lru_cache(maxsize=1)
 def boot_id() -> str:
-    """An id of this boot of the machine; "" where the system has none."""
+    """An id of this boot of the machine and of our PID namespace in it; "" where the system has none."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
     except OSError:
         return ""
 

@@ -99,12 +99,15 @@ def release_command(target: str) -> None:
     """End a held or expired lease, when the target is as it should be."""
     from sretoolkit.actor import Actor
     from sretoolkit.config import Config
-    from sretoolkit.journal import Journal
+    from sretoolkit.journal import Journal, Keys
+    from sretoolkit.journal.runs import sign_head
     from sretoolkit.lease import release_lease
     from sretoolkit.store import open_store
 
     config = Config.load()
     with open_store(config) as store:
         run = release_lease(store, target)
-        Journal(store, run, actor=Actor.current(config)).append("lease-released", {"by": "hand"}, target=target)
+        journal = Journal(store, run, actor=Actor.current(config))
+        journal.append("lease-released", {"by": "hand"}, target=target)
+        sign_head(journal, Keys.of(config))
     click.echo(f"released {target}")

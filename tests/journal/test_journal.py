@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sretoolkit.actor import Actor
+from sretoolkit.actor import Actor, boot_id
 from sretoolkit.clock import FakeClock
 from sretoolkit.errors import JournalError, StoreUnavailable
 from sretoolkit.journal import Journal, Keys, close_run, find_runs, load_run, open_run, verify_run
@@ -189,7 +189,7 @@ def test_a_run_whose_process_is_gone_is_lost(store: Store, make_run: MakeRun) ->
     """DESIGN "Who runs what": a run that should be running and has no process is shown as lost."""
     run = make_run(close=False).run
     assert "running" == load_run(store, run).state
-    gone = json.dumps({"host": platform.node(), "boot": "another", "pid": 1, "started": "1"})
+    gone = json.dumps({"host": platform.node(), "boot": boot_id(), "pid": 1, "started": "no such time"})
     store.write("UPDATE runs SET process = :process WHERE id = :run", run=run, process=gone)
     assert ("lost", [run], []) == (
         load_run(store, run).state,

@@ -16,6 +16,7 @@ import pytest
 
 from sretoolkit.clock import poll
 from sretoolkit.config import Config
+from sretoolkit.errors import StoreUnavailable
 from sretoolkit.journal import Keys, verify_store
 from sretoolkit.store import Store
 from tests.live.faults.desk_faults import assert_left_clean, end
@@ -51,6 +52,19 @@ def fill(folder: Path) -> Path:
     return filler
 
 
+def fill_log(folder: Path) -> None:
+    """Use up the room that the store's log has on the full disk; the run's reserve stays."""
+    with Store(f"sqlite:///{folder}/store.db", timeout=5) as store:
+        for size in (4000, 1):
+            with suppress(StoreUnavailable):
+                for number in range(10_000):
+                    store.write(
+                        "INSERT INTO touched (run, target) VALUES (:run, :target)",
+                        run=f"{size}-{number}",
+                        target="x" * size,
+                    )
+
+
 def on_small_disk(own_home: Path, config: Config, folder: Path) -> Desk:
     """A desk whose store is on the small disk."""
     return Desk(own_home, Config({**config.values, **Config.of(store={"url": f"sqlite:///{folder}/store.db"}).values}))
@@ -65,6 +79,7 @@ def test_the_disk_is_full_in_the_middle_of_a_plan(
     process = desk.start_apply(write_notebook(*CHANGING))
     assert desk.hanging("a")
     fill(small_disk)
+    fill_log(small_disk)
     (desk.world.path / "a.done").unlink()
     output, _ = process.communicate(timeout=60)
 
@@ -84,6 +99,7 @@ def test_even_the_reserve_is_gone(own_home: Path, config: Config, small_disk: Pa
     reserve = next(small_disk.glob("*.reserve-*"))
     reserve.unlink()
     fillers = [fill(small_disk)]
+    fill_log(small_disk)
     (desk.world.path / "a.done").unlink()
     output, _ = process.communicate(timeout=60)
 
