@@ -26,6 +26,11 @@ class Entry:
     body: str
     hash: str
 
+    @property
+    def row(self) -> dict[str, Any]:
+        """Its columns."""
+        return {"run": self.run, "seq": self.seq, "kind": self.kind, "body": self.body, "hash": self.hash}
+
     @cached_property
     def content(self) -> dict[str, Any]:
         """The body as data; raises `JournalError` when it is not what was written."""

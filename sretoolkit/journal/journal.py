@@ -15,13 +15,15 @@ from sretoolkit.secrets import redaction
 from sretoolkit.store import Store
 from sretoolkit.store.store import Transaction
 
-SIGN_EVERY = 50
+INSERT = (
+    "INSERT INTO entries (run, seq, kind, body, hash) VALUES (:run, :seq, :kind, :body, :hash) ON CONFLICT DO NOTHING"
+)
 
 
 class Journal:
     """Appends to one run's chain, from any process that may write to the store.
 
-    An append reads the head, chains to it and commits in one transaction, so several processes can write to one run.
+    Several processes can write to one run: an append chains to the head, and to a newer one when it comes too late.
     """
 
     def __init__(self, store: Store, run: str, *, actor: Actor, clock: Clock | None = None) -> None:
@@ -31,6 +33,7 @@ class Journal:
         self.clock = clock or Clock()
         self._process = Process.current()
         self._opened: tuple[str, float] | None = None
+        self._seen: Entry | None = None
         self.tight = False
         """Whether the disk was full, and what is written now uses the room that was reserved for the run's end."""
 
@@ -83,10 +86,8 @@ class Journal:
         rows = self.store.read("SELECT max(seq) AS seq FROM signatures WHERE run = :run", run=self.run)
         return self.head().seq - int(rows[0]["seq"] or 0)
 
-    def write(
-        self, transaction: Transaction, seq: int, previous: str, kind: str, payload: Any, target: str = ""
-    ) -> Entry:
-        """Insert one entry inside a transaction that holds the run's lock."""
+    def sealed(self, seq: int, previous: str, kind: str, payload: Any, target: str = "") -> Entry:
+        """The entry at this place of the chain, as it is to be inserted."""
         content = {
             "format": FORMAT,
             "run": self.run,
@@ -105,26 +106,32 @@ class Journal:
             body, hashed = seal(content)
         except (TypeError, ValueError):  # evidence with a NaN or a date in it must not keep an entry off the record
             body, hashed = seal(plain(content))
-        transaction.execute(
-            "INSERT INTO entries (run, seq, kind, body, hash) VALUES (:run, :seq, :kind, :body, :hash)",
-            run=self.run, seq=seq, kind=kind, body=body, hash=hashed,
-        )  # fmt: skip
         return Entry(self.run, seq, kind, body, hashed)
 
     def _append(
         self, kind: str, payload: Mapping[str, Any], target: str, then: Callable[[Transaction], object] | None
     ) -> Entry:
+        """Chain to the head that was last seen; when somebody else has appended since, to theirs.
+
+        The place in the chain is the key of the table, so of two that want it one gets it and the other tries again:
+        an entry is one statement, and nobody waits for a lock over the network.
+        """
+        head = self._seen or self.head()
+        while True:
+            entry = self.sealed(head.seq + 1, head.hash, kind, payload, target)
+            if self._insert(entry, then):
+                self._seen = entry
+                return entry
+            head = self.head()
+
+    def _insert(self, entry: Entry, then: Callable[[Transaction], object] | None) -> bool:
+        if then is None:
+            return self.store.write(INSERT, **entry.row) == 1
         with self.store.transaction() as transaction:
-            transaction.lock(f"journal:{self.run}")
-            rows = transaction.execute(
-                "SELECT seq, hash FROM entries WHERE run = :run ORDER BY seq DESC LIMIT 1", run=self.run
-            )
-            if not rows:
-                raise JournalError(f"there is no run {self.run} in this store", run=self.run)
-            entry = self.write(transaction, rows[0]["seq"] + 1, rows[0]["hash"], kind, payload, target)
-            if then is not None:
+            inserted = transaction.changed(INSERT, **entry.row) == 1
+            if inserted:
                 then(transaction)
-            return entry
+            return inserted
 
     def _elapsed(self) -> float | None:
         """Seconds since the run was opened by the machine's monotonic clock; None on another machine or boot."""

@@ -15,7 +15,7 @@ from sretoolkit.clock import Clock
 from sretoolkit.errors import JournalError
 from sretoolkit.journal.anchor import remember
 from sretoolkit.journal.entry import ZERO
-from sretoolkit.journal.journal import Journal
+from sretoolkit.journal.journal import INSERT, Journal
 from sretoolkit.journal.keys import Keys
 from sretoolkit.secrets import redaction
 from sretoolkit.store import Store
@@ -123,7 +123,8 @@ def open_run(
             "after": previous["run"],
             "closed": heads,
         }
-        first = journal.write(transaction, 1, previous["hash"], "run-opened", payload)
+        first = journal.sealed(1, previous["hash"], "run-opened", payload)
+        transaction.execute(INSERT, **first.row)
         add = "INSERT INTO chain (number, run, hash) VALUES (:number, :run, :hash)"
         transaction.execute(add, number=number, run=run, hash=first.hash)
         transaction.execute(

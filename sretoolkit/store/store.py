@@ -102,9 +102,14 @@ class Store:
             self._raise(error)
 
     def write(self, sql: str, /, **parameters: Any) -> int:
-        """One writing statement in a transaction of its own; returns how many rows it changed."""
-        with self.transaction() as transaction:
-            return transaction.changed(sql, **parameters)
+        """One writing statement, a transaction of its own in one exchange; returns how many rows it changed."""
+        connection = self._connection()
+        if getattr(self._local, "busy", False):
+            raise StoreError("a statement of its own was begun inside another one, a transaction")
+        try:
+            return Transaction(self.dialect, connection).changed(sql, **parameters)
+        except Exception as error:
+            self._raise(error)
 
     def now(self) -> float:
         """The store's clock: seconds since the epoch, UTC."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -124,6 +125,19 @@ def test_nothing_is_appended_to_a_run_that_is_not_there(store: Store, actor: Act
         Journal(store, "nowhere", actor=actor).head()
 
 
+def test_an_append_that_comes_too_late_chains_to_the_newer_head(store: Store, keys: Keys, make_run: MakeRun) -> None:
+    """DESIGN "The journal": two that write to one run get a place each, whoever of them saw an older head."""
+    journal = make_run(close=False)
+    other = Journal(store, journal.run, actor=Actor("bob"))
+    journal.append("mine")
+    other.append("theirs")
+    journal.append("mine", then=lambda transaction: transaction.execute("SELECT 1"))
+    other.append("theirs")
+
+    assert ["mine", "theirs", "mine", "theirs"] == [entry.kind for entry in journal.entries()[-4:]]
+    assert verify_run(store, keys, journal.run).ok
+
+
 def test_a_failed_append_leaves_nothing(store: Store, make_run: MakeRun) -> None:
     """What belongs to an entry is written in the same transaction, or neither is."""
     journal = make_run(close=False)
@@ -133,21 +147,31 @@ def test_a_failed_append_leaves_nothing(store: Store, make_run: MakeRun) -> None
     assert head == journal.head()
 
 
+def refusing(message: str, *, full: bool = False) -> Callable[..., int]:
+    """A store's write that always fails so."""
+
+    def write(sql: str, /, **parameters: Any) -> int:
+        raise StoreUnavailable(message, full=full)
+
+    return write
+
+
 def test_a_full_disk_uses_the_room_that_was_kept(
     store: Store, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """DESIGN "The journal": the reserve is given up once, for the closing entries; after that the disk is full."""
     journal = make_run(close=False)
-    begin, dialect = store.dialect.begin, store.dialect
+    write, reserve = store.write, store.dialect.reserve(journal.run)
+    assert reserve is not None
 
-    def full_until_there_is_room(connection: object) -> None:
-        if dialect.reserve(journal.run).exists():  # type: ignore[union-attr]
+    def full_until_there_is_room(sql: str, /, **parameters: Any) -> int:
+        if reserve.exists():
             raise StoreUnavailable("no room", full=True)
-        begin(connection)
+        return write(sql, **parameters)
 
-    monkeypatch.setattr(dialect, "begin", full_until_there_is_room)
+    monkeypatch.setattr(store, "write", full_until_there_is_room)
     assert ("late", True) == (journal.append("late").kind, journal.tight)
-    monkeypatch.setattr(dialect, "begin", lambda _: (_ for _ in ()).throw(StoreUnavailable("no room", full=True)))
+    monkeypatch.setattr(store, "write", refusing("no room", full=True))
     with pytest.raises(StoreUnavailable, match="no room"):
         journal.append("too late")
 
@@ -157,7 +181,7 @@ def test_a_store_that_is_only_locked_keeps_the_reserve(
 ) -> None:
     """Waiting for a lock is no reason to give the room away."""
     journal = make_run(close=False)
-    monkeypatch.setattr(store.dialect, "begin", lambda _: (_ for _ in ()).throw(StoreUnavailable("locked")))
+    monkeypatch.setattr(store, "write", refusing("locked"))
     with pytest.raises(StoreUnavailable, match="locked"):
         journal.append("note")
     assert store.dialect.reserve(journal.run).exists()  # type: ignore[union-attr]
