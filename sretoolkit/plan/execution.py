@@ -18,6 +18,7 @@ from sretoolkit.errors import (
     UndoFailed,
 )
 from sretoolkit.journal import close_run
+from sretoolkit.journal.runs import sign_head
 from sretoolkit.lease import Leases
 from sretoolkit.plan import approval, checks
 from sretoolkit.plan.attention import Attention, Skipped, Stopped
@@ -64,6 +65,7 @@ class Execution:
         )
         self._attention = Attention(session, plan, self.hash)
         self._history: PlanHistory
+        self._signed = self.context.clock.monotonic()
 
     def run(self) -> Outcome:
         """Carry the plan out as the session's mode says."""
@@ -85,6 +87,7 @@ class Execution:
             self._attention.start()
             for index, item in enumerate(self.plan.items):
                 self._item(index, item)
+                self._sign_now_and_then()
             self._note("plan-completed")
             self._leases.release()
         except BaseException as error:
@@ -133,6 +136,13 @@ class Execution:
                 self._step(index, item)
         except Skipped:
             self.journal.append("step-skipped", about, target=getattr(item, "target", ""))
+
+    def _sign_now_and_then(self) -> None:
+        """Where no supervisor does it: sign the head at the configured intervals."""
+        now = self.context.clock.monotonic()
+        if not self.session.supervised and now - self._signed >= self.session.config.seconds("journal.sign_every"):
+            sign_head(self.journal, self.session.keys)
+            self._signed = now
 
     def _gate(self, index: int, gate: Gate) -> None:
         verdict = look_until_decided(

@@ -303,3 +303,12 @@ def test_the_records_of_a_run_are_entries_of_its_actor(world: Folder, config: Co
 
     assert f"file:{world.path}/a" == entry.target
     assert {"actor", "host", "pid", "time", "elapsed", "previous"} <= set(entry.content)
+
+
+def test_a_long_plan_is_signed_at_intervals(world: Folder, session: NewSession, config: Config) -> None:
+    """DESIGN "Journal": heads are signed at intervals, not only at the end, where no supervisor does it."""
+    current = session()
+    current.config = Config({**config.values, **Config.of(journal={"sign_every": "1ms"}).values})
+    Plan("t", [world.step("a"), world.step("b")]).run()
+
+    assert 2 == current.store.read("SELECT count(*) AS n FROM signatures")[0]["n"]
