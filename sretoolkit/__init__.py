@@ -5,8 +5,9 @@ Nothing heavy is imported here; a name's home is imported when the name is first
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sretoolkit.lazy import lazily
 
 if TYPE_CHECKING:
     from sretoolkit.chart import Chart
@@ -16,28 +17,33 @@ if TYPE_CHECKING:
     from sretoolkit.report import Finding, Report, Table
     from sretoolkit.secrets import Secret
 
-__all__ = ["Chart", "Config", "Finding", "Gate", "Plan", "Report", "SREToolkitError", "Secret", "Step", "Table", "Verdict"]
+__all__ = [
+    "Chart",
+    "Config",
+    "Finding",
+    "Gate",
+    "Plan",
+    "Report",
+    "SREToolkitError",
+    "Secret",
+    "Step",
+    "Table",
+    "Verdict",
+]
 
-_HOME = {
-    "Chart": "chart",
-    "Config": "config",
-    "Finding": "report",
-    "Gate": "plan",
-    "Plan": "plan",
-    "Report": "report",
-    "SREToolkitError": "errors",
-    "Secret": "secrets",
-    "Step": "plan",
-    "Table": "report",
-    "Verdict": "plan",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__ = lazily(
+    __name__,
+    {
+        "Chart": "sretoolkit.chart",
+        "Config": "sretoolkit.config",
+        "Finding": "sretoolkit.report",
+        "Gate": "sretoolkit.plan",
+        "Plan": "sretoolkit.plan",
+        "Report": "sretoolkit.report",
+        "SREToolkitError": "sretoolkit.errors",
+        "Secret": "sretoolkit.secrets",
+        "Step": "sretoolkit.plan",
+        "Table": "sretoolkit.report",
+        "Verdict": "sretoolkit.plan",
+    },
+)

@@ -31,6 +31,7 @@ BOTTOM = (
     "errors",
     "http",
     "journal",
+    "lazy",
     "lease",
     "plan",
     "plugins",

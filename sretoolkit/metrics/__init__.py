@@ -7,8 +7,9 @@ a URL such as ``prometheus+http://127.0.0.1:9090``. Importing this package impor
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sretoolkit.lazy import lazily
 
 if TYPE_CHECKING:
     from sretoolkit.metrics.answers import explore, health, query
@@ -19,23 +20,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Endpoint", "Grid", "MetricSource", "SeriesFrame", "connect", "explore", "health", "query"]
 
-_HOME = {
-    "Endpoint": "endpoint",
-    "Grid": "grid",
-    "MetricSource": "source",
-    "SeriesFrame": "series",
-    "connect": "source",
-    "explore": "answers",
-    "health": "answers",
-    "query": "answers",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__ = lazily(
+    __name__,
+    {
+        "Endpoint": "sretoolkit.metrics.endpoint",
+        "Grid": "sretoolkit.metrics.grid",
+        "MetricSource": "sretoolkit.metrics.source",
+        "SeriesFrame": "sretoolkit.metrics.series",
+        "connect": "sretoolkit.metrics.source",
+        "explore": "sretoolkit.metrics.answers",
+        "health": "sretoolkit.metrics.answers",
+        "query": "sretoolkit.metrics.answers",
+    },
+)
