@@ -54,6 +54,9 @@ class PlanHistory:
     content: dict[str, Any]
     state: str = "planned"
     approved: bool = False
+    attempt: int = 1
+    asked: int = 0
+    error: str = ""
 
     @property
     def begun(self) -> bool:
@@ -69,12 +72,13 @@ class PlanHistory:
 def fold(entries: Iterable[Entry]) -> list[PlanHistory]:
     """The plans of a run in the order in which they were made."""
     plans: dict[str, PlanHistory] = {}
+    attempt = 1
     for entry in entries:
         payload = entry.payload
+        attempt += entry.kind == "run-reopened"
         if entry.kind == "plan":
-            known = plans.get(payload["hash"])
-            if known is None:
-                plans[payload["hash"]] = _plan(payload)
+            plan = plans.setdefault(payload["hash"], _plan(payload))
+            plan.attempt, plan.asked = attempt, entry.seq
         elif payload.get("plan") in plans:
             _apply(plans[payload["plan"]], entry.kind, payload)
     return list(plans.values())
@@ -129,8 +133,13 @@ _PLAN = {
 
 
 def _apply(plan: PlanHistory, kind: str, payload: dict[str, Any]) -> None:
+    if kind == "plan-begun" and plan.state == "undone":
+        for item in plan.items:
+            if item.is_gate:  # what it said was about a world that was taken back: it is asked anew
+                item.status, item.error, item.deadline, item.evidence = "planned", "", None, []
     if kind in _PLAN:
         plan.state = _PLAN[kind]
+        plan.error = payload.get("error", "")
     elif kind in ("approval-used", "break-glass"):
         plan.approved = True
     elif "index" in payload:

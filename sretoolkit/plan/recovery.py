@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from sretoolkit.actor import Process
@@ -20,6 +22,7 @@ from sretoolkit.plan.history import PlanHistory, fold
 from sretoolkit.plan.plan import Outcome, Plan
 from sretoolkit.plan.session import Session, enter, rejoin
 from sretoolkit.plan.step import Step, World
+from sretoolkit.plan.strays import end_strays
 from sretoolkit.plan.undo import Change, undo_changes
 from sretoolkit.store import Store
 
@@ -47,15 +50,18 @@ def recover(store: Store, run: str, *, config: Config, resume: bool = False, for
             state, text = ("held", "the plan's policy is to hold") if held else ("undone", "")
     except SREToolkitError as error:
         state, code, text = state_of(error), error.exit_code, error.message
+        if not resume and state == "failed":  # what was not taken back stays leased: somebody has to look at it
+            state = "held"
+        raise
+    except BaseException as error:
+        text = f"{type(error).__name__}: {error}"
         raise
     finally:
         close_run(session.journal, session.keys, state=state, exit_code=code, error=text)
     return lines
 
 
-def undo_run(
-    session: Session, *, context: Context | None = None, held: bool = False, force: bool = False
-) -> list[str]:
+def undo_run(session: Session, *, context: Context | None = None, held: bool = False, force: bool = False) -> list[str]:
     """Undo, newest first, what a dead or failed run changed; returns a line for each step that was looked at.
 
     The leases are taken over first (token + 1), so that a process thought dead can change nothing more. Plans with the
@@ -73,13 +79,15 @@ def undo_run(
     own = context is None
     context = context or Context(config=session.config)
     lines = []
+    left = list(taken_back)
     try:
-        for plan in taken_back:
-            lines += _undo_plan(plan, session, context, force)
+        while left:
+            lines += _undo_plan(left[0], session, context, force)
+            left.pop(0)
     finally:
         if own:
             context.close()
-        _hold(kept, session)
+        _hold([*kept, *left], session)
         free_leases(session.store, session.run)
     return lines + [f"held: {item.text}" for plan in kept for item in plan.to_undo]
 
@@ -129,6 +137,11 @@ class Reverse(Step):
         """The same target."""
         return self.step.target
 
+    @property
+    def deadline(self) -> timedelta:  # type: ignore[override]
+        """As long as that step may take."""
+        return self.step.deadline
+
     def describe(self) -> str:
         """What is taken back."""
         return f"undo: {self.step.describe()}"
@@ -153,7 +166,8 @@ class Reverse(Step):
 
 def end_kernel(session: Session) -> None:
     """Make sure that the run's kernel is gone before its work is undone: it may still be changing something."""
-    for entry in session.journal.entries(kind="kernel-started"):
+    kernels = session.journal.entries(kind="kernel-started")
+    for entry in kernels:
         kernel = Process(**entry.payload["process"])
         if not kernel.here or kernel.pid == os.getpid():
             continue
@@ -166,6 +180,8 @@ def end_kernel(session: Session) -> None:
                 raise PlanError(
                     f"the kernel of run {session.run} (pid {kernel.pid}) does not end", hint="end it by hand"
                 )
+    if kernels:
+        end_strays(session.run)
 
 
 def _undo_plan(plan: PlanHistory, session: Session, context: Context, force: bool) -> list[str]:
@@ -181,6 +197,7 @@ def _undo_plan(plan: PlanHistory, session: Session, context: Context, force: boo
     except UndoFailed as error:
         leases.hold()
         _note(session, "plan-held", {"plan": plan.hash, "error": error.message})
+        plan.state = "held"
         raise
     journal.append("plan-undone", {"plan": plan.hash})
     leases.release()
@@ -196,10 +213,14 @@ def _changes(plan: PlanHistory) -> list[Change]:
 
 
 def _hold(plans: list[PlanHistory], session: Session) -> None:
+    """Keep leased what stays changed; where that is not possible, the caller's own error says more."""
     for plan in plans:
-        Leases(session.store, session.run, actor=session.actor).take(_targets(plan)).hold()
+        with suppress(SREToolkitError):
+            Leases(session.store, session.run, actor=session.actor).take(_targets(plan)).hold()
         if plan.state not in ("held", "stopped"):
-            _note(session, "plan-held", {"plan": plan.hash, "error": f"policy: {plan.on_failure}"})
+            kept = plan.on_failure != "undo"
+            why = f"policy: {plan.on_failure}" if kept else "it could not be taken back"
+            _note(session, "plan-held", {"plan": plan.hash, "error": why})
 
 
 def _note(session: Session, kind: str, payload: dict[str, Any]) -> None:

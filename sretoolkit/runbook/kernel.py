@@ -26,13 +26,17 @@ def main(arguments: list[str]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
+    me = os.getpid()
     kernel = os.fork()
     if kernel:
         guard(kernel, pipe)
     os.close(pipe)
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != me:
+        sys.exit("sretoolkit: the guard ended before the kernel began")
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # sent to a whole service, they are the supervisor's to answer;
+        signal.signal(number, lambda number, frame: None)  # a handler, for what is ignored stays so in children
     serve(connection_file, json.loads(grant))
 
 
@@ -55,12 +59,22 @@ def kill_children() -> None:
     """Kill this process's children until none is left; as a subreaper it inherits every orphan below it."""
     while True:
         with open(f"/proc/{os.getpid()}/task/{os.getpid()}/children") as file:
-            for child in file.read().split():
-                os.kill(int(child), signal.SIGKILL)
+            children = [int(child) for child in file.read().split()]
+        killed = [_kill(child) for child in children]
+        if children and not any(killed):
+            return  # what is left belongs to another user (sudo): the supervisor cannot end it either
         try:
             os.waitpid(-1, 0)
         except ChildProcessError:
             return
+
+
+def _kill(child: int) -> bool:
+    try:
+        os.kill(child, signal.SIGKILL)
+    except PermissionError:
+        return False
+    return True
 
 
 def serve(connection_file: str, grant: dict[str, Any]) -> None:
@@ -69,7 +83,7 @@ def serve(connection_file: str, grant: dict[str, Any]) -> None:
     from ipykernel.kernelapp import IPKernelApp
 
     IPKernelApp.launch_instance(
-        ["-f", connection_file, "--HistoryManager.enabled=False", "--IPKernelApp.parent_handle=0", "--colors=NoColor"]
+        ["-f", connection_file, "--HistoryManager.enabled=False", "--IPKernelApp.parent_handle=1", "--colors=NoColor"]
     )
 
 

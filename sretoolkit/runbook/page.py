@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sretoolkit.errors import RunbookError
+from sretoolkit.runbook.signals import NUMBERS
 
 TEMPLATE = Path(__file__).parent / "template"
 TIMEOUT = 120.0
@@ -25,17 +27,14 @@ class Renderer:
     """The process, waiting for the one notebook that it will render."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "sretoolkit.runbook.page"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        self._process = _start()
 
     def render(self, about: Mapping[str, Any], notebook: Path, page: Path) -> str:
         """Make the page of a (redacted) notebook's file; returns its SHA-256. Raises `RunbookError` when it cannot be made."""
         order = {"about": about, "notebook": str(notebook), "page": str(page)}
+        if self._process.poll() is not None:  # it was killed while it waited
+            self._process.communicate()
+            self._process = _start()
         try:
             made, errors = self._process.communicate(json.dumps(order).encode(), timeout=TIMEOUT)
         except (subprocess.TimeoutExpired, OSError) as error:
@@ -50,7 +49,18 @@ class Renderer:
         """End it, whatever it does."""
         if self._process.poll() is None:
             self._process.kill()
-        self._process.communicate()
+        if self._process.stdin is not None and not self._process.stdin.closed:
+            self._process.communicate()
+
+
+def _start() -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "sretoolkit.runbook.page"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
 
 
 def page(notebook: Mapping[str, Any], about: Mapping[str, Any]) -> str:
@@ -85,7 +95,9 @@ def write_atomically(path: Path, pieces: Iterable[bytes]) -> str:
 
 
 def main() -> None:
-    """Load what renders; then read what to render, or end when nothing comes."""
+    """Load what renders; then read what to render, or end when nothing comes; not at a signal to the whole service."""
+    for number in NUMBERS:
+        signal.signal(number, signal.SIG_IGN)
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     import nbconvert.exporters.html  # noqa: F401
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from sretoolkit.actor import Process
 from sretoolkit.errors import RunbookError
+from sretoolkit.plan.strays import MARK, end_strays
 
 if TYPE_CHECKING:
     from jupyter_client.asynchronous.client import AsyncKernelClient
@@ -39,6 +40,7 @@ class KernelProcess:
         self, grant: Mapping[str, Any], *, cwd: Path | None = None, hidden: frozenset[str] = frozenset()
     ) -> None:
         """Start it; ``hidden`` are further names of environment variables that it must not see."""
+        self._run = str(grant["run"])
         self.folder = Path(tempfile.mkdtemp(prefix="sretoolkit-"))
         self._connection = {
             **{name: number for number, name in enumerate(_PORTS, start=1)},
@@ -56,7 +58,7 @@ class KernelProcess:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "sretoolkit.runbook.kernel", str(file), str(reading)],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=cwd,
-                env=_environment(hidden), pass_fds=(reading,), start_new_session=True,
+                env=_environment(hidden) | {MARK: self._run}, pass_fds=(reading,), start_new_session=True,
             )  # fmt: skip
         finally:
             os.close(reading)
@@ -102,7 +104,7 @@ class KernelProcess:
         while not all(path.exists() for path in sockets):
             self._still_coming(ends)
             await asyncio.sleep(0.01)
-        client.start_channels(hb=False)
+        client.start_channels(hb=False, stdin=False)  # with it a cell that asks would wait for ever
         while True:
             client.kernel_info()
             try:
@@ -137,6 +139,8 @@ class KernelProcess:
         if not self.wait(10.0):
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+        if self._process.returncode < 0:  # the guard itself was killed, and could leave something behind
+            end_strays(self._run)
         self._readers[0].join(1.0)
         shutil.rmtree(self.folder, ignore_errors=True)
         return self._process.returncode

@@ -44,13 +44,15 @@ class Saver:
 
 
 def write_record(
-    notebook: NotebookNode, path: Path, session: Session, ending: Ending, renderer: Renderer
-) -> dict[str, str]:
-    """Write notebook and page; returns the SHA-256 of each file by name."""
+    notebook: NotebookNode, path: Path, session: Session, ending: Ending, renderer: Renderer, files: dict[str, str]
+) -> None:
+    """Write notebook and page; what is on disk is named in ``files`` with its SHA-256, also when the rest fails."""
     about = summary(session, ending)
     notebook.metadata["sretoolkit_run"] = {name: about[name] for name in ("run", "state", "error", "mode", "head")}
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    files[path.name] = write_atomically(path, encoded(notebook))
     page = path.with_suffix(".html")
-    return {path.name: write_atomically(path, encoded(notebook)), page.name: renderer.render(about, path, page)}
+    files[page.name] = renderer.render(about, path, page)
 
 
 def summary(session: Session, ending: Ending) -> dict[str, Any]:

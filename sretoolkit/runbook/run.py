@@ -18,7 +18,8 @@ from sretoolkit.errors import RunbookError, SREToolkitError
 from sretoolkit.journal import Journal, close_run, load_run, open_run
 from sretoolkit.journal.keys import Keys
 from sretoolkit.journal.runs import reopen_run
-from sretoolkit.plan.session import Session
+from sretoolkit.plan.recovery import end_kernel
+from sretoolkit.plan.session import Session, rejoin
 from sretoolkit.runbook.notebook import Runbook, source_of, tags_of
 from sretoolkit.runbook.page import Renderer
 from sretoolkit.runbook.process import KernelProcess
@@ -154,7 +155,7 @@ class Launch:
                 error=ending.error,
                 payload=payload,
             )
-        except SREToolkitError as error:
+        except (OSError, SREToolkitError) as error:
             text = f"{ending.error}; the run could not be closed: {error}".strip("; ")
             return Result(self.journal.run, ending.state, ending.exit_code or 1, text, notebook, html, undone)
         return Result(self.journal.run, ending.state, ending.exit_code, ending.error, notebook, html, undone)
@@ -209,7 +210,7 @@ def prepared(order: Order) -> NotebookNode:
     import nbformat
 
     content = json.loads(json.dumps(order.runbook.content))
-    content["cells"] = [_tidy(cell) for cell in content["cells"]]
+    content["cells"] = [_tidy(cell, number) for number, cell in enumerate(content["cells"], start=1)]
     content["metadata"] |= {"kernelspec": _KERNEL, "language_info": {"name": "python"}}
     notebook = nbformat.from_dict(content)
     parameters = order.runbook.parameters
@@ -219,12 +220,16 @@ def prepared(order: Order) -> NotebookNode:
 _KERNEL = {"name": "python3", "language": "python", "display_name": "Python 3"}
 
 
-def _tidy(cell: dict[str, Any]) -> dict[str, Any]:
+def _tidy(cell: dict[str, Any], number: int) -> dict[str, Any]:
     """A cell with every field that readers of notebooks rely on, whatever the file says."""
     about = cell.get("metadata", {})
-    tidy = {"cell_type": cell["cell_type"], "source": source_of(cell), "metadata": {**about, "tags": tags_of(cell)}}
-    if isinstance(cell.get("id"), str):
-        tidy["id"] = cell["id"]
+    name = cell.get("id")
+    tidy = {
+        "cell_type": cell["cell_type"],
+        "id": name if isinstance(name, str) and name else f"cell-{number}",
+        "source": source_of(cell),
+        "metadata": {**about, "tags": tags_of(cell)},
+    }
     if isinstance(cell.get("attachments"), dict):
         tidy["attachments"] = cell["attachments"]
     return tidy | ({"outputs": [], "execution_count": None} if cell["cell_type"] == "code" else {})
@@ -258,8 +263,9 @@ def _open(order: Order, config: Config, store: Store) -> Session:
     if order.resume:
         run = load_run(store, order.resume)
         journal = Journal(store, run.id, actor=actor)
-        store.reserve(run.id)
         reopen_run(journal, run, why="run --resume")
+        store.reserve(run.id)
+        end_kernel(rejoin(store, run.id, config=config))
     else:
         journal = open_run(
             store, Keys.of(config), runbook=order.runbook.name, runbook_hash=order.runbook.hash,

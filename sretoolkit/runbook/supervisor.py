@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,9 +23,10 @@ from sretoolkit.plan.recovery import undo_run
 from sretoolkit.plan.session import Session
 from sretoolkit.runbook.notebook import tags_of
 from sretoolkit.runbook.process import KernelProcess
+from sretoolkit.runbook.signals import Signals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Coroutine, Iterator
 
     from nbclient import NotebookClient
     from nbformat import NotebookNode
@@ -61,15 +63,21 @@ class Supervisor:
     """One run of one notebook."""
 
     def __init__(
-        self, session: Session, kernel: KernelProcess, limits: Limits, *, on_event: Event | None = None
+        self,
+        session: Session,
+        kernel: KernelProcess,
+        limits: Limits,
+        *,
+        on_event: Event | None = None,
+        signals: Signals | None = None,
     ) -> None:
         self.session = session
         self.kernel = kernel
         self.limits = limits
         self.ending: Ending | None = None
         self.save: Callable[[NotebookNode], None] = lambda notebook: None
-        self._on_event = on_event or (lambda kind, data: None)
-        self._signals: list[int] = []
+        self._observer = on_event
+        self._signals = Signals() if signals is None else signals
         self._signalled = asyncio.Event()
         self._why: CellStatus | None = None
         self._error = ""
@@ -78,15 +86,18 @@ class Supervisor:
 
     def execute(self, notebook: NotebookNode) -> Ending:
         """Run every cell, end the kernel, undo what must be undone; the run's own failure is in what it returns."""
-        self.session.journal.append("kernel-started", {"process": self.kernel.process.to_dict()})
         done = threading.Event()
         pulse = threading.Thread(target=self._pulse, args=(done,), name="pulse", daemon=True)
         pulse.start()
         try:
             try:
-                asyncio.run(self._run(notebook))
-            except SREToolkitError as error:
-                self._why, self._error = "failed", error.message
+                self.session.journal.append("kernel-started", {"process": self.kernel.process.to_dict()})
+                _run_to_end(self._run(notebook))
+            except Exception as error:  # whatever it is: what was changed must be undone, and the run closed
+                self._why = "failed"
+                self._error = (
+                    error.message if isinstance(error, SREToolkitError) else f"{type(error).__name__}: {error}"
+                )
             finally:
                 self.kernel.kill()
             self._close_statuses(notebook)
@@ -203,22 +214,23 @@ class Supervisor:
 
     @contextmanager
     def _listening(self, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
-        """Note SIGINT and SIGTERM instead of dying of them (in the main thread, where alone that is possible)."""
-
-        def note(number: int) -> None:
-            self._signals.append(number)
+        """Wake up at a signal, also at one that came before."""
+        if self._signals:
             self._signalled.set()
-
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        main = threading.current_thread() is threading.main_thread()
-        for number in numbers if main else ():
-            loop.add_signal_handler(number, note, number)
+        self._signals.on_signal = lambda: loop.call_soon_threadsafe(self._signalled.set)
         try:
             yield
         finally:
-            for number in numbers if main else ():
-                loop.remove_signal_handler(number)
-                signal.signal(number, signal.SIG_IGN)  # nothing may interrupt the undo and the record that follow
+            self._signals.on_signal = lambda: None
+
+    def _on_event(self, kind: str, data: dict[str, Any]) -> None:
+        """Tell who watches; one who is gone (a closed pipe, a terminal that hung up) is not told any more."""
+        observer = self._observer
+        try:
+            if observer is not None:
+                observer(kind, data)
+        except Exception:
+            self._observer = None
 
     def _pulse(self, done: threading.Event) -> None:
         """Say that the run is alive, sign its journal now and then, and pass new entries on to who watches."""
@@ -248,47 +260,85 @@ class Supervisor:
 
     def _conclude(self) -> Ending:
         """The run's state from what happened and what the journal says, after undoing what must be undone."""
-        plans = fold(self.session.journal.entries())
-        ending = self._ending(plans)
-        if ending.state in GOOD or ending.state in ("awaiting_approval", "refused", "stopped"):
-            return ending
+        plans: list[PlanHistory] = []
+        ending = Ending("failed", 1, self._error)
         try:
-            ending.undone = undo_run(self.session)
+            plans = fold(self.session.journal.entries())
+            ending = self._ending(plans)
+            if ending.state in GOOD or ending.state in ("awaiting_approval", "refused", "stopped"):
+                return ending
+            lines = undo_run(self.session)
         except UndoFailed as error:
             return Ending("held", 1, f"{ending.error}; {error}".strip("; "))
         except SREToolkitError as error:
             by_hand = [item.text for plan in plans for item in plan.to_undo]
             hint = f"\n  what was changed and is not undone: {'; '.join(by_hand)}" if by_hand else ""
             return Ending("held", 1, f"{ending.error}; undo was not possible: {error}{hint}".strip("; "))
+        held = [line.removeprefix("held: ") for line in lines if line.startswith("held: ")]
+        ending.undone = [line for line in lines if not line.startswith("held: ")]
+        if held and ending.state != "held":
+            text = f"{ending.error}; held as it is, by the plan's policy: {', '.join(held)}".strip("; ")
+            return Ending("held", ending.exit_code, text, ending.undone)
         return ending
 
     def _ending(self, plans: list[PlanHistory]) -> Ending:
         states = [plan.state for plan in plans]
         if self._why == "interrupted":
-            number = self._signals[0] if self._signals else signal.SIGINT
+            number = self._signals.received[0] if self._signals else signal.SIGINT
             return Ending("interrupted", 128 + number, self._error or f"signal {signal.Signals(number).name}")
         if self._why in ("killed", "timed_out"):
             return Ending(self._why, 1, self._error)
         if "held" in states or "stopped" in states:
             return Ending("held" if "held" in states else "stopped", 3 if _gate_failed(plans) else 1, self._error)
-        if self._why is None:
+        newest = max((plan.attempt for plan in plans), default=0)
+        now = sorted((plan for plan in plans if plan.attempt == newest), key=lambda plan: plan.asked)
+        if self._why is None and not (text := _unfinished(now, self.session.mode)):
             only_planned = self.session.mode == "plan" and (plans or self._skipped)
             return Ending("planned" if only_planned else "completed", 0)
-        last = states[-1] if states else ""
+        error = self._error or text
+        last = now[-1].state if now else ""
         if last in ("awaiting_approval", "refused"):
-            return Ending(last, EXIT_CODES[last], self._error)
+            return Ending(last, EXIT_CODES[last], error)
         if _gate_failed(plans):
-            return Ending("gate_failed", 3, self._error)
-        return Ending("aborted" if _aborted(self.session) else "failed", 1, self._error)
+            return Ending("gate_failed", 3, error)
+        return Ending("aborted" if _aborted(self.session) else "failed", 1, error)
 
     def _reason(self, status: CellStatus, allowed: float) -> str:
         if status == "interrupted":
-            return f"signal {signal.Signals(self._signals[0]).name}"
+            return f"signal {signal.Signals(self._signals.received[0]).name}"
         return f"the time was up: the {'cell' if allowed >= self.limits.cell else 'run'} took more than {allowed:.0f} s"
 
     def _note(self, kind: str, payload: dict[str, Any]) -> None:
         with suppress(StoreUnavailable):  # a cell's end is in the notebook too; only steps must not go unrecorded
             self.session.journal.append(kind, payload)
+
+
+def _run_to_end(work: Coroutine[Any, Any, None]) -> None:
+    """Run it in an event loop of its own; where one runs in this thread already (a notebook), in another thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        asyncio.run(work)
+        return
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, work).result()
+
+
+def _unfinished(plans: list[PlanHistory], mode: str) -> str:
+    """Why the notebook's last word is not that its plans are carried out, although no cell failed; "" when it is.
+
+    A notebook may go on after a plan that was undone, with another one; with nothing after it, the change was not made.
+    """
+    if mode == "plan":
+        return ""
+    for plan in plans:
+        if plan.state == "begun":
+            return f"the notebook ended while the plan {plan.title!r} was still being carried out"
+    last = plans[-1] if plans else None
+    if last is None or last.state == "completed":
+        return ""
+    why = f": {last.error}" if last.error else ""
+    return f"the notebook went on, but its plan {last.title!r} is {last.state.replace('_', ' ')}{why}"
 
 
 def _mark(cell: NotebookNode, status: CellStatus) -> None:

@@ -118,10 +118,11 @@ class Desk:
 
     def survivors(self) -> list[int]:
         """Processes that carry the mark and still live, after a moment of grace."""
-        poll(lambda: not self._marked(), timeout=5)
-        return self._marked()
+        poll(lambda: not self.marked(), timeout=5)
+        return self.marked()
 
-    def _marked(self) -> list[int]:
+    def marked(self) -> list[int]:
+        """Processes that carry the mark and still live."""
         found = []
         for path in Path("/proc").glob("[0-9]*"):
             try:
