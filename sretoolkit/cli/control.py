@@ -9,20 +9,25 @@ from sretoolkit.cli.runs import complete_run
 
 
 @click.command("control")
-@click.argument("run", required=False, shell_complete=complete_run)
-@click.argument("verb", type=click.Choice(["stop", "abort", "pause", "resume", "promote", "skip"]))
+@click.argument("words", nargs=-1, metavar="[RUN] VERB", shell_complete=complete_run)
 @click.option("--all", "every", is_flag=True, help="Every run: stop is the global kill switch, resume ends it.")
-@click.option("--step", default="", help="The number of the step that skip means; the next one when not given.")
+@click.option(
+    "--step", type=click.IntRange(min=1), help="The number of the step that skip means; the next one when not given."
+)
 @click.option("--reason", default="", help="Why; it is journalled.")
-def control_command(run: str | None, verb: str, every: bool, step: str, reason: str) -> None:
+def control_command(words: tuple[str, ...], every: bool, step: int | None, reason: str) -> None:
     """Tell a running run something: stop (hold), abort (undo), pause, resume, promote (a gate), skip (a step)."""
     from sretoolkit.actor import Actor
     from sretoolkit.config import Config
     from sretoolkit.errors import PlanError
     from sretoolkit.journal import load_run
-    from sretoolkit.plan.control import EVERY_RUN, tell
+    from sretoolkit.plan.control import EVERY_RUN, VERBS, tell
     from sretoolkit.store import open_store
 
+    verb = words[-1] if words else ""
+    run = words[0] if len(words) == 2 else ""
+    if verb not in VERBS or len(words) > 2:
+        raise click.UsageError(f"say [RUN] VERB; the verb is one of {', '.join(VERBS)}")
     if bool(run) == every:
         raise click.UsageError("name a run, or --all")
     config = Config.load()
@@ -35,7 +40,7 @@ def control_command(run: str | None, verb: str, every: bool, step: str, reason: 
                     f"run {found.id} does not listen: it is {found.state}", hint=f"`sretoolkit show {found.id}`"
                 )
             name = found.id
-        tell(store, name, verb, actor=Actor.current(config), reason=reason, subject=step)  # type: ignore[arg-type]
+        tell(store, name, verb, actor=Actor.current(config), reason=reason, subject=str(step or ""))
     click.echo(f"told {'every run' if every else name}: {verb}")
 
 

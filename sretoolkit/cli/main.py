@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from importlib import import_module
@@ -68,6 +69,9 @@ def root(debug: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a character is shown its escape
+            stream.reconfigure(errors="backslashreplace")
     debug = "--debug" in (sys.argv if arguments is None else arguments)
     try:
         code = root.main(args=arguments, prog_name="sretoolkit", standalone_mode=False)
@@ -86,6 +90,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _explain(error: Exception, *, debug: bool) -> int:
     from sretoolkit.errors import SREToolkitError
+    from sretoolkit.report import plain
     from sretoolkit.secrets import redaction
 
     if debug:
@@ -96,7 +101,8 @@ def _explain(error: Exception, *, debug: bool) -> int:
         text = f"error: {error}"
     else:
         text = f"error: {type(error).__name__}: {error}\n  next: this is a defect of sretoolkit; --debug shows where"
-    click.echo(redaction(text), err=True)
+    for line in redaction(text).splitlines():
+        click.echo(plain(line), err=True)
     return error.exit_code if isinstance(error, SREToolkitError) else 1
 
 

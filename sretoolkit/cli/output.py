@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -41,6 +43,16 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty:
     for row in rows:
         table.add_row(*(Text(redaction(plain(cell)), style=_COLOURS.get(str(cell), "")) for cell in row))
     console.print(table)
+
+
+@contextmanager
+def unread() -> Iterator[None]:
+    """A reader that is gone (a closed pipe, a terminal that hung up) does not change how the command ends."""
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - nothing may be written at exit
 
 
 def print_text(text: str) -> None:

@@ -34,7 +34,7 @@ def recover_command(ctx: click.Context, run: str | None, resume: bool, force: bo
         with open_store(config) as store:
             found = [load_run(store, run)] if run else find_runs(store, state="lost", limit=1000)
         if not found and not watch:
-            click.echo("no lost runs")
+            click.echo("no lost runs", err=as_json)
         codes = [_recover(config, one.id, resume=resume, force=force, as_json=as_json) for one in found]
         if not watch:
             ctx.exit(max(codes, default=0))

@@ -77,7 +77,7 @@ def list_command(as_json: bool) -> None:
 @click.pass_context
 def run_command(ctx: click.Context, /, runbook: str | None, as_json: bool, quiet: bool, **options: Any) -> None:
     """Run a runbook by its name or path, on record. Nothing is changed without --apply."""
-    from sretoolkit.cli.output import print_json
+    from sretoolkit.cli.output import print_json, unread
     from sretoolkit.cli.progress import Progress, print_result
     from sretoolkit.config import Config
     from sretoolkit.runbook.run import run_runbook
@@ -90,10 +90,11 @@ def run_command(ctx: click.Context, /, runbook: str | None, as_json: bool, quiet
         ctx.exit(_resume_plan(config, options["resume"], as_json=as_json))
     with Progress(quiet=quiet or as_json) as progress:
         result = run_runbook(order, config, on_event=progress)
-    if as_json:
-        print_json(result.to_dict())
-    else:
-        print_result(result)
+    with unread():
+        if as_json:
+            print_json(result.to_dict())
+        else:
+            print_result(result)
     ctx.exit(result.exit_code)
 
 

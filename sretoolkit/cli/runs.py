@@ -127,7 +127,8 @@ def diff_command(one: str, other: str, as_json: bool) -> None:
 
 
 def _show_runbook(config: Config, name: str, *, schema: bool, as_json: bool) -> None:
-    from sretoolkit.cli.output import print_json, print_table
+    from sretoolkit.cli.output import print_json, print_table, print_text
+    from sretoolkit.report import plain
     from sretoolkit.runbook.notebook import Runbook
 
     runbook = Runbook.find(name, config)
@@ -139,9 +140,9 @@ def _show_runbook(config: Config, name: str, *, schema: bool, as_json: bool) -> 
             {**runbook.metadata, "name": runbook.name, "hash": runbook.hash, "schema": runbook.parameters.schema()}
         )
         return
-    click.echo(click.style(runbook.title, bold=True) + f"  ({runbook.path})")
+    click.echo(click.style(plain(runbook.title), bold=True) + plain(f"  ({runbook.path})"))
     for key in ("purpose", "risk", "owner"):
-        click.echo(f"  {key}: {runbook.metadata.get(key, '–')}")
+        print_text(f"  {key}: {runbook.metadata.get(key, '–')}")
     click.echo(f"  approval: {'needed' if runbook.demands['approval'] else 'not needed'}\n")
     rows = [
         (item.name, item.kind, "required" if item.required else repr(item.kind.encode(item.default)), item.help)
@@ -155,9 +156,10 @@ def _show_runbook(config: Config, name: str, *, schema: bool, as_json: bool) -> 
 
 
 def _show_run(config: Config, name: str, *, as_json: bool) -> None:
-    from sretoolkit.cli.output import print_json, print_table, state_text
+    from sretoolkit.cli.output import print_json, print_table, print_text, state_text
     from sretoolkit.journal import Journal, Keys, load_run, verify_run
     from sretoolkit.plan.history import fold
+    from sretoolkit.report import plain
     from sretoolkit.runbook.record import plan_rows
     from sretoolkit.store import open_store
 
@@ -170,18 +172,17 @@ def _show_run(config: Config, name: str, *, as_json: bool) -> None:
         content = [entry.content | {"hash": entry.hash} for entry in entries]
         print_json({**run.to_dict(), "plans": plans, "journal": proof.__dict__, "entries": content})
         return
-    click.echo(f"run {run.id}: {state_text(run.state)}  {run.runbook} ({run.mode}) by {run.who}")
+    click.echo(f"run {run.id}: {state_text(run.state)}  {plain(run.runbook)} ({run.mode}) by {plain(run.who)}")
     for line in [
         f"  why: {run.error}" if run.error else "",
         f"  ticket: {run.ticket}" if run.ticket else "",
         f"  progress: {run.progress}",
     ]:
-        if line:
-            click.echo(line)
+        print_text(line)
     for key, value in run.parameters.items():
-        click.echo(f"  {key} = {value!r}")
+        print_text(f"  {key} = {value!r}")
     for plan in plans:
-        click.echo(f"\nplan {plan['title']}: {state_text(plan['state'])}\n  hash {plan['hash']}")
+        click.echo(f"\nplan {plain(plan['title'])}: {state_text(plan['state'])}\n  hash {plan['hash']}")
         rows = [
             (number, row["text"], row.get("before", ""), row.get("after", ""), row["status"], row["error"])
             for number, row in enumerate(plan["rows"], start=1)

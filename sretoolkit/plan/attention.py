@@ -76,7 +76,7 @@ class Attention:
             case "promote":
                 self.promoted = True
             case "skip":
-                self._skip.add(int(row["subject"]) - 1 if row["subject"].isdigit() else NEXT)
+                self._skip.add(int(row["subject"]) - 1 if row["subject"].isdecimal() else NEXT)
 
     def _refusal(self, row: dict[str, Any]) -> str:
         if row["verb"] == "skip" and not self._plan.allow_skip:

@@ -30,6 +30,22 @@ def refuse(plan: Plan, session: Session, *, now: datetime) -> None:
         raise PlanRefused(f"cannot be taken back: {'; '.join(final)}", hint="say yes to that with --yes-irreversible")
 
 
+def refuse_unreadable(plan: Plan) -> None:
+    """Raise `PlanRefused` for a step or gate that no other process could read back from the journal, and so not undo."""
+    for item in plan.items:
+        kind = type(item)
+        if kind.__module__ == "__main__" or "<locals>" in kind.__qualname__:
+            raise PlanRefused(
+                f"{kind.__module__}:{kind.__qualname__} is defined where no other process finds it, to undo or resume it",
+                hint="move the class into a module that can be imported",
+            )
+        if type(item).from_dict(item.to_dict()).hashed() != item.hashed():
+            raise PlanRefused(
+                f"{item.describe()!r} does not come back from the journal as it was",
+                hint="a step holds names and plain values only, with true type annotations",
+            )
+
+
 def frozen(config: Config, targets: list[str], now: datetime) -> str:
     """The reason of the configured freeze that covers this moment and any of these targets; "" when there is none."""
     for number, window in enumerate(config["freeze"], start=1):

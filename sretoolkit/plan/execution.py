@@ -27,7 +27,7 @@ from sretoolkit.plan.gate import Gate
 from sretoolkit.plan.history import PlanHistory, difference, fold
 from sretoolkit.plan.looking import look_until_decided
 from sretoolkit.plan.plan import Outcome, Plan
-from sretoolkit.plan.session import Session, enter
+from sretoolkit.plan.session import Session, within
 from sretoolkit.plan.step import Step, World
 from sretoolkit.plan.undo import Change, undo_changes
 
@@ -69,12 +69,14 @@ class Execution:
 
     def run(self) -> Outcome:
         """Carry the plan out as the session's mode says."""
+        checks.refuse_unreadable(self.plan)
         self.journal.append("plan", self.plan.to_dict())
         self._read_history()
         if self.session.mode == "plan":
             return self.outcome("planned")
         try:
             checks.refuse(self.plan, self.session, now=self.context.clock.now())
+            self._refuse_again()
             if not self._history.approved:
                 self._consume_approval()
             self._leases.take(self.plan.targets, wait=self._wait)
@@ -84,6 +86,7 @@ class Execution:
             raise
         self._note("plan-begun", {"leases": self._leases.tokens})
         try:
+            self._read_history()
             self._attention.start()
             for index, item in enumerate(self.plan.items):
                 self._item(index, item)
@@ -96,6 +99,23 @@ class Execution:
             if self._own_context:
                 self.context.close()
         return self.outcome("completed")
+
+    def _refuse_again(self) -> None:
+        """A plan that this run has carried out does nothing a second time; that is only true while the world is so."""
+        if self._history.state != "completed":
+            return
+        for index, step in enumerate(self.plan.items):
+            if not isinstance(step, Step) or self._history.items[index].status == "skipped":
+                continue
+            last = max(
+                number for number, other in enumerate(self.plan.items) if getattr(other, "target", "") == step.target
+            )
+            world, seen = step.verify(self.context)
+            if index == last and world is not World.AFTER:
+                raise PlanRefused(
+                    f"this run has carried the plan out already, and since then {step.target} became {seen!r}",
+                    hint="read the world again and make a new plan",
+                )
 
     def outcome(self, state: str) -> Outcome:
         """What the journal now says about every item."""
@@ -260,9 +280,9 @@ class Execution:
 def run_alone(plan: Plan, session: Session, **options: Any) -> Outcome:
     """Run a plan in a session that was opened for it alone, and close the run whatever happens."""
     state, code, text = "failed", 1, ""
-    enter(session)
     try:
-        outcome = Execution(plan, session, **options).run()
+        with within(session):
+            outcome = Execution(plan, session, **options).run()
         state, code = outcome.state, 0
     except SREToolkitError as error:
         state, code, text = state_of(error), error.exit_code, error.message
@@ -274,7 +294,6 @@ def run_alone(plan: Plan, session: Session, **options: Any) -> Outcome:
         text = repr(error)
         raise
     finally:
-        enter(None)
         close_run(session.journal, session.keys, state=state, exit_code=code, error=text)
     return outcome
 

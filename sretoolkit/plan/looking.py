@@ -64,7 +64,7 @@ def _ask(gate: Gate, context: Context, attention: Attention, index: int) -> Verd
     def check() -> None:
         try:
             answer.append(gate.check(context))
-        except Exception as error:
+        except BaseException as error:  # in a thread of its own: a check that calls sys.exit() has not answered
             text = error.message if isinstance(error, SREToolkitError) else f"{type(error).__name__}: {error}"
             answer.append(Verdict("error", text))
 

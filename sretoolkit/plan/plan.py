@@ -44,6 +44,7 @@ class Plan:
         population: int | None = None,
         max_percent: int | None = None,
     ) -> None:
+        items = tuple(items)
         wrong = [item for item in items if not isinstance(item, Step | Gate)]
         if wrong:
             raise PlanError(f"{wrong[0]!r} is neither a step nor a gate")
@@ -53,7 +54,7 @@ class Plan:
             raise PlanError("population and max_percent go together")
         for name, value in {
             "title": title,
-            "items": tuple(items),
+            "items": items,
             "on_failure": on_failure,
             "allow_skip": allow_skip,
             "population": population,

@@ -20,7 +20,7 @@ from sretoolkit.plan.context import Context
 from sretoolkit.plan.execution import Execution, state_of
 from sretoolkit.plan.history import PlanHistory, fold
 from sretoolkit.plan.plan import Outcome, Plan
-from sretoolkit.plan.session import Session, enter, rejoin
+from sretoolkit.plan.session import Session, rejoin, within
 from sretoolkit.plan.step import Step, World
 from sretoolkit.plan.strays import end_strays
 from sretoolkit.plan.undo import Change, undo_changes
@@ -98,11 +98,8 @@ def resume_run(session: Session, *, context: Context | None = None) -> list[Outc
     plans = [plan for plan in fold(session.journal.entries()) if plan.state not in ("completed", "undone")]
     if not plans:
         raise PlanError(f"run {session.run} has no plan that could go on", hint=f"`sretoolkit show {session.run}`")
-    enter(session)
-    try:
+    with within(session):
         return [Execution(Plan.from_dict(plan.content), session, context=context).run() for plan in plans]
-    finally:
-        enter(None)
 
 
 def reverse(session: Session, *, force: bool = False) -> Plan:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -46,6 +48,7 @@ class Session:
 
 
 _current: Session | None = None
+_own: ContextVar[Session | None] = ContextVar("own_session", default=None)
 
 
 def enter(session: Session | None) -> None:
@@ -54,9 +57,19 @@ def enter(session: Session | None) -> None:
     _current = session
 
 
+@contextmanager
+def within(session: Session) -> Iterator[None]:
+    """Make this the session of what is called here; other threads, with plans of their own, do not see it."""
+    token = _own.set(session)
+    try:
+        yield
+    finally:
+        _own.reset(token)
+
+
 def current() -> Session | None:
-    """The session that a supervisor gave to this process; None outside of one."""
-    return _current
+    """The session of the plan that is being run here, or that a supervisor gave to this process; None outside of one."""
+    return _own.get() or _current
 
 
 def own_session(

@@ -37,7 +37,7 @@ def undo_changes(
         for position, change in enumerate(changes):
             try:
                 _undo(change, journal, context, leases, force)
-            except Exception as error:
+            except BaseException as error:  # an undo that calls sys.exit() was not done either
                 by_hand = [other.step.by_hand() or f"undo: {other.step.describe()}" for other in changes[position:]]
                 _note_failure(change, journal, error, by_hand)
                 raise UndoFailed(
@@ -86,7 +86,7 @@ def _undo(change: Change, journal: Journal, context: Context, leases: Leases, fo
     journal.append("undo-after", {**about, "nothing": False, "seen": seen, "undo_elapsed": elapsed}, target=step.target)
 
 
-def _note_failure(change: Change, journal: Journal, error: Exception, by_hand: list[str]) -> None:
+def _note_failure(change: Change, journal: Journal, error: BaseException, by_hand: list[str]) -> None:
     payload = {"plan": change.plan, "index": change.index, "key": change.key, "error": _text(error), "by_hand": by_hand}
     try:
         journal.append("undo-failed", payload, target=change.step.target)
@@ -94,5 +94,5 @@ def _note_failure(change: Change, journal: Journal, error: Exception, by_hand: l
         return  # the store is gone or full: the caller shows the same to the person
 
 
-def _text(error: Exception) -> str:
+def _text(error: BaseException) -> str:
     return error.message if isinstance(error, SREToolkitError) else f"{type(error).__name__}: {error}"
