@@ -170,6 +170,10 @@ def run_runbook(order: Order, config: Config | None = None, *, on_event: Event |
     config = config or Config.load()
     if order.runbook.language() != "python":
         raise RunbookError(f"{order.runbook.path} is a {order.runbook.language()} notebook", hint="runbooks are Python")
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise RunbookError("the working folder does not exist any more", hint="cd to one that does") from error
     notebook = prepared(order)
     launch = Launch(order, config, on_event=on_event)
     try:
