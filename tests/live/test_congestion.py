@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -128,7 +129,7 @@ def test_open_connections_are_counted_by_their_algorithm(config: Config, other: 
     )
     netns = config["hosts.box.netns"]
     subprocess.run(["ip", "-n", netns, "link", "set", "lo", "up"], check=True, timeout=30)
-    command = ["ip", "netns", "exec", netns, "python3", "-c", program]
+    command = ["ip", "netns", "exec", netns, sys.executable, "-c", program]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"open\n"

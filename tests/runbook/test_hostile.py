@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -219,7 +220,7 @@ def test_a_run_inside_a_running_event_loop(desk: Desk, write_notebook: Write) ->
         "    print(run_runbook(Order(book, book.parameters.check({}))).state)\nasyncio.run(main())"
     )
     done = subprocess.run(
-        ["python", "-c", program, str(write_notebook("1"))],
+        [sys.executable, "-c", program, str(write_notebook("1"))],
         env=desk.environment,
         capture_output=True,
         text=True,
