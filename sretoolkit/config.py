@@ -37,7 +37,9 @@ from sretoolkit.secrets import Secret
 
 FILE_NAME = "sretoolkit.toml"
 ENDPOINTS = ("hosts", "sources")
-SECRET_NAMES = re.compile(r"(password|passwd|passphrase|token|secret|api[_-]?key|authorization|credential)s?$", re.IGNORECASE)
+SECRET_NAMES = re.compile(
+    r"(password|passwd|passphrase|token|secret|api[_-]?key|authorization|credential)s?$", re.IGNORECASE
+)
 _URL_PASSWORD = re.compile(r"(?<=://)([^/@\s:]*):(?![0-9]+(?:/|$))\S+@")  # "host:80/who@where" has a port, no password
 _QUERY_PASSWORD = re.compile(r"([?&][\w-]*(?:password|passwd|token|secret|api[_-]?key)=)[^&\s]+", re.IGNORECASE)
 

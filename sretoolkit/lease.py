@@ -151,13 +151,9 @@ def find_leases(store: Store) -> list[dict[str, Any]]:
     return found
 
 
-def free_leases(store: Store, run: str, *, held: bool = False) -> None:
-    """End the active (with ``held``: also the held) leases of a run that has no process any more.
-
-    The tokens move on, should it have one after all.
-    """
-    states = "('active', 'held')" if held else "('active')"
-    store.write(f"UPDATE leases SET state = 'free', token = token + 1 WHERE run = :run AND state IN {states}", run=run)
+def free_leases(store: Store, run: str) -> None:
+    """End the active leases of a run that has no process any more; the tokens move on, should it have one after all."""
+    store.write("UPDATE leases SET state = 'free', token = token + 1 WHERE run = :run AND state = 'active'", run=run)
 
 
 def release_lease(store: Store, target: str) -> str:
@@ -196,9 +192,7 @@ def _refuse_unless_free(transaction: Transaction, row: Row, now: float) -> None:
     who = f"{holder['who']} (run {row['run']}, since {holder['since']})"
     if row["state"] == "held":
         message = f"{row['target']} is held by {who}: that run ended without being undone"
-        hint = (
-            f"`sretoolkit undo {row['run']}`, or `sretoolkit lease release {row['target']}` when it is as it should be"
-        )
+        hint = f"`sretoolkit recover {row['run']}`, or `sretoolkit lease release {row['target']}` when it is as it should be"
     elif row["expires"] < now:
         message = f"{row['target']} was left by {who}, which was lost in the middle"
         hint = f"`sretoolkit recover {row['run']}` undoes or resumes it"

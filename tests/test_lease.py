@@ -260,7 +260,8 @@ def test_held_has_no_end_until_a_person_says_so(store: Store, opened: Open, keys
     with pytest.raises(LeaseHeld, match=r"a is held by alice .* ended without being undone") as caught:
         opened("bob").take(["a"])
     assert (
-        f"`sretoolkit undo {held.run}`, or `sretoolkit lease release a` when it is as it should be" == caught.value.hint
+        f"`sretoolkit recover {held.run}`, or `sretoolkit lease release a` when it is as it should be"
+        == caught.value.hint
     )
     assert held.run == release_lease(store, "a")
     opened("bob").take(["a"])
@@ -303,14 +304,12 @@ def test_releasing_by_hand_loses_against_a_take_over_at_that_moment(
 
 
 def test_freeing_a_dead_runs_leases_leaves_the_held_ones(store: Store, opened: Open) -> None:
-    """Recovery ends what was active; what is held stays held unless that is asked for."""
+    """Recovery ends what was active; what is held stays held."""
     leases = opened().take(["a"])
     other = Leases(store, leases.run, actor=Actor("alice")).take(["b"])
     other.hold()
     free_leases(store, leases.run)
     assert ["b"] == [row["target"] for row in find_leases(store)]
-    free_leases(store, leases.run, held=True)
-    assert [] == find_leases(store)
 
 
 def test_no_targets_is_no_lease(store: Store, opened: Open) -> None:

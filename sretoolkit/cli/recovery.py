@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 @click.command("recover")
 @click.argument("run", required=False, shell_complete=complete_run)
 @click.option("--resume", is_flag=True, help="Go on with its plans instead of undoing them.")
-@click.option("--force", is_flag=True, help="Also plans that are held, and over somebody else's change.")
+@click.option("--force", is_flag=True, help="Also plans that a policy holds, and over somebody else's change.")
 @click.option("--watch", default="", metavar="DURATION", help="Look for lost runs this often, until interrupted.")
 @json_option
 @click.pass_context
 def recover_command(ctx: click.Context, run: str | None, resume: bool, force: bool, watch: str, as_json: bool) -> None:
-    """Undo (or end) what a lost run began, from its journal alone. Without RUN: every lost run of this store."""
+    """Undo (or end) what a lost, held or stopped run began, from its journal alone. Without RUN: every lost run."""
     import time
 
     from sretoolkit.clock import parse_duration
@@ -30,15 +30,16 @@ def recover_command(ctx: click.Context, run: str | None, resume: bool, force: bo
     from sretoolkit.store import open_store
 
     config = Config.load()
+    pause = max(1.0, parse_duration(watch).total_seconds()) if watch else 0.0
     while True:
         with open_store(config) as store:
             found = [load_run(store, run)] if run else find_runs(store, state="lost", limit=1000)
-        if not found and not watch:
-            click.echo("no lost runs", err=as_json)
-        codes = [_recover(config, one.id, resume=resume, force=force, as_json=as_json) for one in found]
+        done = [_recover(config, one.id, resume=resume, force=force) for one in found]
+        if done or not watch:
+            _show(done, as_json=as_json)
         if not watch:
-            ctx.exit(max(codes, default=0))
-        time.sleep(parse_duration(watch).total_seconds())
+            ctx.exit(max((one["exit_code"] for one in done), default=0))
+        time.sleep(pause)
 
 
 @click.command("undo")
@@ -55,6 +56,7 @@ def undo_command(ctx: click.Context, run: str, plan_only: bool, force: bool, tic
     from sretoolkit.config import Config
     from sretoolkit.errors import PlanError
     from sretoolkit.journal import Journal, load_run
+    from sretoolkit.journal.runs import RESUMABLE
     from sretoolkit.plan.execution import run_alone
     from sretoolkit.plan.recovery import reverse
     from sretoolkit.plan.session import own_session, rejoin
@@ -63,9 +65,9 @@ def undo_command(ctx: click.Context, run: str, plan_only: bool, force: bool, tic
     config = Config.load()
     with open_store(config) as store:
         found = load_run(store, run)
-        if not found.closed:
+        if found.state in (*RESUMABLE, "running"):
             raise PlanError(
-                f"run {found.id} has not ended: it is {found.state}", hint=f"`sretoolkit recover {found.id}`"
+                f"run {found.id} is not over: it is {found.state}", hint=f"`sretoolkit recover {found.id}` undoes it"
             )
         plan = reverse(rejoin(store, found.id, config=config), force=force)
         demands = Journal(store, found.id, actor=Actor.current(config)).entries()[0].payload["demands"]
@@ -79,8 +81,6 @@ def undo_command(ctx: click.Context, run: str, plan_only: bool, force: bool, tic
             ticket=ticket,
             demands=demands,
         )
-        if not plan_only and found.state in ("held", "stopped"):
-            _hand_over(store, found.id)
         outcome = run_alone(plan, session)
     if as_json:
         print_json({"run": outcome.run, "state": outcome.state, "items": outcome.rows})
@@ -95,12 +95,13 @@ def undo_command(ctx: click.Context, run: str, plan_only: bool, force: bool, tic
 
 def resume_from_journal(config: Config, run: str, *, as_json: bool) -> int:
     """Go on with a run that has no notebook: its plans are in its journal."""
-    return _recover(config, run, resume=True, force=False, as_json=as_json)
+    done = _recover(config, run, resume=True, force=False)
+    _show([done], as_json=as_json)
+    return int(done["exit_code"])
 
 
-def _recover(config: Config, run: str, *, resume: bool, force: bool, as_json: bool) -> int:
-    """Recover one run and say what was done; a failure is said too, so that the next run gets its turn."""
-    from sretoolkit.cli.output import print_json, print_text
+def _recover(config: Config, run: str, *, resume: bool, force: bool) -> dict[str, Any]:
+    """Recover one run; a failure is a result too, so that the next run gets its turn."""
     from sretoolkit.errors import SREToolkitError
     from sretoolkit.plan.recovery import recover
     from sretoolkit.store import open_store
@@ -110,17 +111,19 @@ def _recover(config: Config, run: str, *, resume: bool, force: bool, as_json: bo
             lines, code = recover(store, run, config=config, resume=resume, force=force), 0
     except SREToolkitError as error:
         lines, code = [f"error: {error}"], error.exit_code
+    did = f"{'not ' if code else ''}{'resumed' if resume else 'recovered'}"
+    return {"run": run, "did": did, "exit_code": code, "lines": lines}
+
+
+def _show(done: list[dict[str, Any]], *, as_json: bool) -> None:
+    from sretoolkit.cli.output import print_json, print_text
+
     if as_json:
-        print_json({"run": run, "ok": code == 0, "lines": lines})
-    else:
-        click.echo(f"run {run}: {'not ' if code else ''}{'resumed' if resume else 'recovered'}", err=bool(code))
-        for line in lines:
+        print_json(done)
+        return
+    if not done:
+        click.echo("no lost runs")
+    for one in done:
+        click.echo(f"run {one['run']}: {one['did']}")
+        for line in one["lines"]:
             print_text(f"  {line}")
-    return code
-
-
-def _hand_over(store: Any, run: str) -> None:
-    """A held run's targets are freed for the run that undoes it."""
-    from sretoolkit.lease import free_leases
-
-    free_leases(store, run, held=True)

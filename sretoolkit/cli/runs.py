@@ -196,8 +196,8 @@ def _next_steps(run: Run) -> None:
     hints = {
         "awaiting_approval": f"next: another person: `sretoolkit approve {run.id}`; then `sretoolkit run --resume {run.id}`",
         "lost": f"next: `sretoolkit recover {run.id}` (undo) or `sretoolkit recover {run.id} --resume`",
-        "held": f"next: `sretoolkit undo {run.id} --apply`, or `sretoolkit run --resume {run.id}`, or `sretoolkit lease`",
-        "stopped": f"next: `sretoolkit run --resume {run.id}`, or `sretoolkit undo {run.id} --apply`",
+        "held": f"next: `sretoolkit recover {run.id}` (undo), or `sretoolkit run --resume {run.id}`, or `sretoolkit lease`",
+        "stopped": f"next: `sretoolkit run --resume {run.id}`, or `sretoolkit recover {run.id}` (undo)",
     }
     if run.state in hints:
         click.echo(hints[run.state])

@@ -90,6 +90,7 @@ class KernelProcess:
         client.allow_stdin = False
 
         async def is_alive() -> bool:
+            """Whether its process runs: there is no heartbeat to ask."""
             return self.alive
 
         client.is_alive = is_alive  # type: ignore[method-assign]

@@ -72,7 +72,7 @@ def test_a_cell_that_asks_fails_at_once(desk: Desk, write_notebook: Write) -> No
 
 
 def test_a_held_run_says_so_whatever_ended_it(desk: Desk, write_notebook: Write) -> None:
-    """The policy hold after a signal: the run is held, with the signal's exit code, and can be undone."""
+    """The policy hold after a signal: the run is held, with the signal's exit code, and recover undoes it."""
     desk.world.tell("b.done", "hang")
     process = desk.start_apply(write_notebook(*CHANGING), "-p", "policy=hold")
     assert desk.hanging("b")
@@ -80,7 +80,8 @@ def test_a_held_run_says_so_whatever_ended_it(desk: Desk, write_notebook: Write)
     process.communicate(timeout=60)
 
     assert (130, "held", ["new", "new", "old"]) == (process.returncode, desk.last.state, desk.values)
-    assert 0 == desk.run("undo", "last", "--apply").returncode
+    assert "recover" in desk.run("undo", "last", "--apply").stdout
+    assert 0 == desk.run("recover", "last").returncode
     assert ["old"] * 3 == desk.values
 
 
