@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,8 @@ from sretoolkit.store import Store, open_store
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
+
+_ENDPOINTS = {"HostName": "hosts", "SourceName": "sources"}
 
 
 @dataclass(frozen=True)
@@ -298,17 +300,25 @@ def _grant(session: Session, secrets: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _secrets(order: Order, config: Config) -> dict[str, str]:
-    """The values that this runbook was named: its Secret parameters, and those of the endpoints in its parameters."""
+    """The values that this runbook was named: its Secret parameters, and those of its HostName and SourceName parameters."""
     references: list[str] = []
     for item in order.runbook.parameters.items:
-        value = order.parameters[item.name]
-        for given in value if isinstance(value, list) else [value]:
+        sections = [section for name, section in _ENDPOINTS.items() if name in str(item.kind)]
+        for given in _leaves(order.parameters[item.name]):
             if isinstance(given, Secret):
                 references.append(given.reference)
             elif isinstance(given, str):
-                for kind in ("hosts", "sources"):
-                    references += config.secret_references(kind, given)
+                references += [found for section in sections for found in config.secret_references(section, given)]
     return {reference: Secret(reference).reveal() for reference in dict.fromkeys(references)}
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """The single values in a list or dictionary of any depth."""
+    if isinstance(value, list | dict):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(inner)
+    else:
+        yield value
 
 
 def _hidden(config: Config) -> frozenset[str]:

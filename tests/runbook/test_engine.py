@@ -161,6 +161,24 @@ def test_a_secret_that_was_not_named_is_not_to_be_had(desk: Desk, write_notebook
     assert "was not given the secret env:OTHER_TOKEN" in desk.last.error
 
 
+def test_secrets_are_granted_wherever_a_parameter_names_them(desk: Desk, write_notebook: Write) -> None:
+    """DESIGN "Secrets": in lists and dictionaries too; a host's only to a HostName, not to any text that is the same."""
+    (desk.home / "sretoolkit.toml").write_text('[hosts.web]\naddress = "a"\npassword = "env:WEB_WORD"\n')
+    cell = (
+        "from sretoolkit import Secret\nfrom sretoolkit.runbook import HostName\n"
+        "tokens: dict[str, Secret]\nname: str = 'web'\nhosts: list[HostName] = []",
+        ["parameters"],
+    )
+    path = write_notebook(cell, "print(len(tokens['a'].reveal()))", "print(len(Secret('env:WEB_WORD').reveal()))")
+    words = {"A_WORD": "first-secret", "WEB_WORD": "second-secret"}
+    given = ("run", str(path), "-p", 'tokens={"a": "env:A_WORD"}')
+
+    assert 1 == desk.run(*given, **words).returncode
+    assert ("12\n", True) == (desk.output(desk.last, 2), "was not given the secret env:WEB_WORD" in desk.last.error)
+    assert 0 == desk.run(*given, "-p", "hosts=web", **words).returncode
+    assert "13\n" == desk.output(desk.last, 3)
+
+
 def test_stock_papermill_with_our_engine_keeps_our_promises(desk: Desk, write_notebook: Write) -> None:
     """``papermill --engine sretoolkit`` refuses what stock papermill lets through, and runs in plan mode."""
     path = write_notebook(
