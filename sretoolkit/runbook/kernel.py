@@ -7,8 +7,10 @@ as the supervisor lives; when it ends, the guard kills the kernel and everything
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import json
+import logging
 import os
 import select
 import signal
@@ -82,9 +84,21 @@ def serve(connection_file: str, grant: dict[str, Any]) -> None:
     _enter_session(grant)
     from ipykernel.kernelapp import IPKernelApp
 
-    IPKernelApp.launch_instance(
+    app: Any = IPKernelApp.instance()
+    app.initialize(
         ["-f", connection_file, "--HistoryManager.enabled=False", "--IPKernelApp.parent_handle=1", "--colors=NoColor"]
     )
+    atexit.register(_leave)
+    app.start()
+
+
+def _leave() -> None:
+    """End at once when the notebook's own exit handlers have run (they were registered later, so they run earlier).
+
+    What would come next is ipykernel closing its threads, which in every third run or so waits for ever for one another.
+    """
+    logging.shutdown()
+    os._exit(0)
 
 
 def _enter_session(grant: dict[str, Any]) -> None:

@@ -252,3 +252,14 @@ def test_the_working_folder_is_gone(desk: Desk, write_notebook: Write) -> None:
     )
 
     assert (True, []) == ("the working folder does not exist" in done.stderr, desk.runs())
+
+
+def test_a_notebooks_own_exit_handlers_run_and_the_kernel_ends_at_once(desk: Desk, write_notebook: Write) -> None:
+    """What a cell registered for the end is done, with its children gone, and nothing waits for ipykernel's threads."""
+    path = write_notebook(
+        "import atexit, pathlib\nhandler = atexit.register(pathlib.Path('left').write_text, 'tidily')"
+    )
+
+    assert 0 == desk.run("run", str(path)).returncode
+    assert "tidily" == (desk.home / "left").read_text()
+    assert [] == desk.survivors()
