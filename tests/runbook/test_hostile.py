@@ -246,7 +246,7 @@ def test_a_running_run_cannot_be_resumed(desk: Desk, write_notebook: Write) -> N
 
 def test_the_working_folder_is_gone(desk: Desk, write_notebook: Write) -> None:
     """It is said before a run is opened."""
-    shell = f"mkdir gone && cd gone && rmdir ../gone && exec python -m sretoolkit run {write_notebook('1')}"
+    shell = f"mkdir gone && cd gone && rmdir ../gone && exec {sys.executable} -m sretoolkit run {write_notebook('1')}"
     done = subprocess.run(
         ["sh", "-c", shell], cwd=desk.home, env=desk.environment, capture_output=True, text=True, check=False
     )
