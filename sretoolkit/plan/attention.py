@@ -27,10 +27,9 @@ class Stopped(SREToolkitError):
 class Attention:
     """Reads the control rows of a run and acts on them; everything that is acted on is journalled first."""
 
-    def __init__(self, session: Session, plan: Any, plan_hash: str) -> None:
+    def __init__(self, session: Session, plan: Any) -> None:
         self._session = session
         self._plan = plan
-        self._hash = plan_hash
         self._controls = Controls(session.store, session.run)
         self._paused = False
         self._skip: set[int] = set()

@@ -35,10 +35,6 @@ class Context:
         found: T = self._open[key]
         return found
 
-    def forget(self, key: Hashable) -> None:
-        """Drop a connection that broke; the next `use` makes a new one."""
-        self._open.pop(key, None)
-
     def start(self, seconds: float) -> None:
         """Begin a step that may take that long."""
         self._deadline = self.clock.monotonic() + seconds

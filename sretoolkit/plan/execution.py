@@ -63,7 +63,7 @@ class Execution:
         self._leases = Leases(
             session.store, session.run, actor=session.actor, ttl=self._ttl(), clock=self.context.clock
         )
-        self._attention = Attention(session, plan, self.hash)
+        self._attention = Attention(session, plan)
         self._history: PlanHistory
         self._signed = self.context.clock.monotonic()
 

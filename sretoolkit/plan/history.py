@@ -59,11 +59,6 @@ class PlanHistory:
     error: str = ""
 
     @property
-    def begun(self) -> bool:
-        """Whether anything of it was started."""
-        return any(item.status != "planned" for item in self.items)
-
-    @property
     def to_undo(self) -> list[Item]:
         """What has to be taken back, newest first."""
         return [item for item in reversed(self.items) if item.changed and not item.is_gate]

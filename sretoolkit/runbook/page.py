@@ -94,11 +94,19 @@ def write_atomically(path: Path, pieces: Iterable[bytes]) -> str:
     return digest.hexdigest()
 
 
+def spare_the_grammar() -> None:
+    """Before papermill, nbformat or nbconvert is imported: leave out a grammar library that costs most of that import.
+
+    jsonschema uses ``rfc3987_syntax`` for one string format and does without it when it cannot be imported.
+    """
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+
+
 def main() -> None:
     """Load what renders; then read what to render, or end when nothing comes; not at a signal to the whole service."""
     for number in NUMBERS:
         signal.signal(number, signal.SIG_IGN)
-    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+    spare_the_grammar()
     import nbconvert.exporters.html  # noqa: F401
 
     order = sys.stdin.buffer.read()

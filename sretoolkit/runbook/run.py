@@ -21,7 +21,7 @@ from sretoolkit.journal.runs import reopen_run
 from sretoolkit.plan.recovery import end_kernel
 from sretoolkit.plan.session import Session, rejoin
 from sretoolkit.runbook.notebook import Runbook, source_of, tags_of
-from sretoolkit.runbook.page import Renderer
+from sretoolkit.runbook.page import Renderer, spare_the_grammar
 from sretoolkit.runbook.process import KernelProcess
 from sretoolkit.runbook.signals import Signals
 from sretoolkit.runbook.supervisor import Ending, Event, Limits, Supervisor
@@ -200,11 +200,8 @@ def run_runbook(order: Order, config: Config | None = None, *, on_event: Event |
 
 
 def import_papermill() -> Any:
-    """papermill, without the grammar library that costs most of its import and that nothing here needs.
-
-    jsonschema uses ``rfc3987_syntax`` for one string format and does without it when it cannot be imported.
-    """
-    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+    """papermill, with its import made cheap."""
+    spare_the_grammar()
     import papermill
 
     return papermill
@@ -212,7 +209,7 @@ def import_papermill() -> Any:
 
 def prepared(order: Order) -> NotebookNode:
     """The notebook with its parameters injected: typed values, secrets by reference, no outputs of earlier runs."""
-    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+    spare_the_grammar()
     import nbformat
 
     content = json.loads(json.dumps(order.runbook.content))
