@@ -25,9 +25,13 @@ SREToolkitError
 ├── HostError
 │   ├── Unreachable             no connection to the host (retryable)
 │   └── CommandFailed           the command ran and failed; .result has its output
+├── HTTPError                   an exchange over HTTP did not come to its end; .url
+│   └── Unanswered              unreachable, out of time or broken off (retryable)
 └── SourceError
     ├── SourceUnavailable       the monitoring system did not answer (retryable)
     ├── QueryError              it answered: the query is wrong
+    ├── TooCostly               not asked: the answer would hurt the server or this machine
+    ├── NotExpressible          that system cannot answer this truthfully; .nearest is what it can
     └── NoData                  it answered: nothing there. Never 0, never "fine"
 ```
 
@@ -234,6 +238,24 @@ class CommandFailed(HostError):
         self.result = result
 
 
+class HTTPError(SREToolkitError):
+    """An exchange over HTTP did not come to its end; ``.url`` is where."""
+
+    def __init__(self, message: str, *, url: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.url = url
+
+
+class Unanswered(HTTPError):
+    """The service was not reached, took too long (``.timed_out``) or broke off."""
+
+    retryable = True
+
+    def __init__(self, message: str, *, url: str, timed_out: bool = False, hint: str = "") -> None:
+        super().__init__(message, url=url, hint=hint)
+        self.timed_out = timed_out
+
+
 class SourceError(SREToolkitError):
     """Something went wrong with a monitoring system; ``.source`` and ``.query`` say where."""
 
@@ -251,6 +273,19 @@ class SourceUnavailable(SourceError):
 
 class QueryError(SourceError):
     """The monitoring system refused the query; the message carries its own words."""
+
+
+class TooCostly(SourceError):
+    """Not asked, or cut off: the answer would hurt the server or this machine; the hint says what to aggregate."""
+
+
+class NotExpressible(SourceError):
+    """That monitoring system cannot answer this truthfully; ``.reason`` says why, ``.nearest`` what it could answer."""
+
+    def __init__(self, message: str, *, source: str, reason: str, nearest: str = "", query: str = "") -> None:
+        super().__init__(f"{message}: {reason}", source=source, query=query, hint=nearest)
+        self.reason = reason
+        self.nearest = nearest
 
 
 class NoData(SourceError):

@@ -6,10 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from sretoolkit.clock import Clock
 from sretoolkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 POINTS = 240  # about one for every three pixels of a chart
 _DAY = 86_400
@@ -60,6 +64,13 @@ class Grid:
     def last(self) -> int:
         """The last moment."""
         return self.first + (self.count - 1) * self.step
+
+    @property
+    def moments(self) -> NDArray[np.int64]:
+        """All of them: int64 milliseconds."""
+        import numpy as np
+
+        return self.first + np.arange(self.count, dtype=np.int64) * self.step
 
     def chunks(self, most: int) -> Iterator[Grid]:
         """The grid in pieces of about equal size, none of more than ``most`` moments."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["gauge", "cumulative", "delta", "ratio", "quantile"]
 Closed = Literal["left", "right", "both"]
+How = Literal["mean", "min", "max", "sum", "last"]
 
 
 class Sample(NamedTuple):
@@ -81,6 +82,38 @@ class SeriesFrame:
         counts: NDArray[np.int64] = np.count_nonzero(~np.isnan(self.values), axis=0)
         return counts
 
+    def resample(self, interval: timedelta, how: How = "mean") -> SeriesFrame:
+        """A coarser grid whose moments are whole intervals since the epoch, each for the samples in (t - interval, t].
+
+        ``how``: mean, min, max, sum or last; missing samples are left out, and NaN stays where there is none at all.
+        Raises `ConfigError` for an interval finer than the frame's, or a sum of what is no delta.
+        """
+        if interval < self.interval:
+            hint = "ask the source again with a smaller step"
+            raise ConfigError(f"a frame of {self.interval} cannot be made finer ({interval})", hint=hint)
+        if how == "sum" and self.kind != "delta":
+            raise ConfigError(f"a sum over time of a {self.kind} means nothing", hint="use mean, min, max or last")
+        size = interval // timedelta(milliseconds=1)
+        moments = -(-self.times // size) * size
+        times, starts = np.unique(moments, return_index=True)
+        with np.errstate(invalid="ignore"):
+            values = _REDUCE[how](self.values, starts) if len(times) else self.values
+        return replace(self, times=times, values=values, interval=interval)
+
+    def align(self, other: SeriesFrame) -> tuple[SeriesFrame, SeriesFrame]:
+        """Both on the moments that they share, on the coarser of the two grids; raises `ConfigError` when there are none."""
+        interval = max(self.interval, other.interval)
+        frames = [one if one.interval == interval else one.resample(interval, "last") for one in (self, other)]
+        shared = np.intersect1d(frames[0].times, frames[1].times)
+        if not len(shared):
+            hint = "ask both for the same window and step, or resample both to whole minutes first"
+            raise ConfigError("the two frames share no moment", hint=hint)
+        places = [np.searchsorted(one.times, shared) for one in frames]
+        first, second = (
+            replace(one, times=shared, values=one.values[rows]) for one, rows in zip(frames, places, strict=True)
+        )
+        return first, second
+
     def pandas(self) -> pd.DataFrame:
         """A data frame: index ``time`` (UTC), one column a series, a column level for each label name.
 
@@ -111,8 +144,8 @@ class SeriesFrame:
         self, title: str = "", *, annotations: Sequence[Annotation] = (), thresholds: Sequence[Threshold] = ()
     ) -> Chart:
         """The picture; a place without a sample is a gap."""
-        times = self.times.tolist()
-        lines = [Line(name, times, self.values[:, column].tolist()) for column, name in enumerate(self.names)]
+        columns = np.ascontiguousarray(self.values.T)
+        lines = [Line(name, self.times, column) for name, column in zip(self.names, columns, strict=True)]
         return Chart(title or self.query, self.unit, lines, annotations, thresholds, self.window)
 
     def table(self, title: str = "") -> Table:
@@ -147,3 +180,32 @@ def _name(labels: Mapping[str, str], keys: Sequence[str]) -> str:
 
 def _quoted(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _last(values: NDArray[np.float64], starts: NDArray[np.intp]) -> NDArray[np.float64]:
+    ends = [*starts[1:], len(values)]
+    found = np.full((len(starts), values.shape[1]), np.nan)
+    for row, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        for moment in values[start:end]:
+            found[row] = np.where(np.isnan(moment), found[row], moment)
+    return found
+
+
+def _sum(values: NDArray[np.float64], starts: NDArray[np.intp]) -> NDArray[np.float64]:
+    seen = np.add.reduceat(~np.isnan(values), starts, axis=0, dtype=np.int64)
+    return np.where(seen > 0, np.add.reduceat(np.where(np.isnan(values), 0.0, values), starts, axis=0), np.nan)
+
+
+def _mean(values: NDArray[np.float64], starts: NDArray[np.intp]) -> NDArray[np.float64]:
+    seen = np.add.reduceat(~np.isnan(values), starts, axis=0, dtype=np.int64)
+    sums = np.add.reduceat(np.where(np.isnan(values), 0.0, values), starts, axis=0)
+    return np.where(seen > 0, sums / np.maximum(seen, 1), np.nan)
+
+
+_REDUCE: dict[How, Callable[[NDArray[np.float64], NDArray[np.intp]], NDArray[np.float64]]] = {
+    "mean": _mean,
+    "min": lambda values, starts: np.fmin.reduceat(values, starts, axis=0),
+    "max": lambda values, starts: np.fmax.reduceat(values, starts, axis=0),
+    "sum": _sum,
+    "last": _last,
+}

@@ -9,6 +9,7 @@ import pytest
 
 from sretoolkit.config import Config
 from sretoolkit.errors import ConfigError, UnknownPlugin
+from sretoolkit.http import Remote
 from sretoolkit.metrics import Endpoint, connect
 from sretoolkit.secrets import Secret
 
@@ -20,16 +21,22 @@ def configured(**options: Any) -> Config:
 
 def test_every_option_is_read() -> None:
     """A configured source carries its address, login, trust, timeout and its kind's own options."""
-    config = configured(token="env:T", verify=False, ca="/ca.pem", timeout="5s", tenant="shop")
+    config = configured(
+        token="env:T", most_samples=1000, verify=False, ca="/ca.pem", timeout="5s", tenant="shop", database="shop"
+    )
     expected = Endpoint(
         name="prod",
         kind="prometheus",
-        url="https://prom.example",
-        token=Secret("env:T"),
-        verify=False,
-        ca="/ca.pem",
-        timeout=timedelta(seconds=5),
-        options={"tenant": "shop"},
+        remote=Remote(
+            url="https://prom.example",
+            token=Secret("env:T"),
+            verify=False,
+            ca="/ca.pem",
+            timeout=timedelta(seconds=5),
+            headers={"X-Scope-OrgID": "shop"},
+        ),
+        most_samples=1000,
+        options={"database": "shop"},
     )
     assert expected == Endpoint.from_config("prod", config)
 
@@ -49,6 +56,9 @@ def test_a_url_is_enough() -> None:
         ({"url": "ftp://prom.example"}, "no usable URL"),
         ({"verify": "no"}, "verify must be a bool, not str"),
         ({"timeout": 5}, "timeout must be a str, not int"),
+        ({"most_samples": True}, "most_samples must be a int, not bool"),
+        ({"key": "/key.pem"}, "client key without its certificate"),
+        ({"proxy": "http://me:hunter2@proxy.example"}, "proxy of proxy.example holds a user name or a password"),
         ({"timeout": "soon"}, "'soon' is not a duration"),
         ({"username": "me"}, "half a login"),
         ({"password": "env:P"}, "half a login"),
@@ -59,7 +69,7 @@ def test_a_url_is_enough() -> None:
 def test_a_bad_option_is_refused(options: dict[str, Any], says: str) -> None:
     """What is missing, of a wrong type or contradictory is a configuration error, before anything is sent."""
     with pytest.raises(ConfigError, match=says):
-        Endpoint.from_config("prod", configured(**options))
+        connect("prod", configured(**options))
 
 
 @pytest.mark.parametrize("text", ["http://me:hunter2@prom.example", "prometheus+http://me:hunter2@prom.example"])
@@ -95,4 +105,4 @@ def test_an_unknown_kind_or_name_is_refused_with_the_nearest() -> None:
 )
 def test_a_login_over_plain_http_is_noticed(options: dict[str, Any], expected: bool) -> None:
     """Only credentials that would cross a network unencrypted are marked."""
-    assert expected is Endpoint.from_config("prod", configured(**options)).in_clear
+    assert expected is Endpoint.from_config("prod", configured(**options)).remote.in_clear

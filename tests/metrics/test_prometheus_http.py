@@ -54,11 +54,11 @@ def fixed(status: int, content: bytes, kind: str = "application/json", **headers
 @pytest.mark.parametrize(
     ("handle", "error", "says"),
     [
-        (fixed(200, b"<html>", "text/html"), SourceUnavailable, "text/html instead of Prometheus' JSON: <html>"),
-        (fixed(200, b"[]"), SourceUnavailable, "instead of Prometheus' JSON"),
-        (fixed(200, b'{"status":"success"}'), SourceUnavailable, "instead of Prometheus' JSON"),
+        (fixed(200, b"<html>", "text/html"), SourceUnavailable, "text/html: <html>, which is not Prometheus's JSON"),
+        (fixed(200, b"[]"), SourceUnavailable, "which is not Prometheus's JSON"),
+        (fixed(200, b'{"status":"success"}'), SourceUnavailable, "which is not Prometheus's JSON"),
         (fixed(200, b"\xff\xfe\x1b[31m"), SourceUnavailable, r"\\x1b\[31m"),
-        (fixed(200, b"[" * 100_000), SourceUnavailable, "instead of Prometheus' JSON"),
+        (fixed(200, b"[" * 100_000), SourceUnavailable, "which is not Prometheus's JSON"),
         (fixed(404, b"not here", "text/plain"), SourceError, "HTTP 404 with text/plain"),
         (fixed(502, b"Bad Gateway", "text/plain"), SourceUnavailable, "failed: HTTP 502"),
         (fixed(429, b"", "text/plain"), SourceUnavailable, "HTTP 429"),

@@ -54,11 +54,18 @@ def reply(
 
 
 def asked(request: BaseHTTPRequestHandler) -> dict[str, Any]:
-    """What a request is, as a recording keeps it: method, path and parameters."""
+    """What a request is, as a recording keeps it: method, path, parameters (a list where one is repeated), JSON body."""
     address = urlsplit(request.path)
     body = request.rfile.read(int(request.headers.get("Content-Length") or 0)).decode()
-    parameters = dict(parse_qsl(address.query, keep_blank_values=True)) | dict(parse_qsl(body, keep_blank_values=True))
-    return {"method": request.command, "path": address.path, "parameters": parameters}
+    pairs = parse_qsl(address.query, keep_blank_values=True)
+    is_json = "json" in request.headers.get("Content-Type", "")
+    pairs += [] if is_json else parse_qsl(body, keep_blank_values=True)
+    parameters: dict[str, Any] = {}
+    for name, value in pairs:
+        known = parameters.get(name)
+        parameters[name] = value if known is None else [*(known if isinstance(known, list) else [known]), value]
+    got = {"method": request.command, "path": urllib.parse.unquote(address.path), "parameters": parameters}
+    return {**got, "json": json.loads(body)} if is_json and body else got
 
 
 @contextmanager
@@ -75,7 +82,7 @@ def replay(exchanges: list[Exchange]) -> Iterator[str]:
         left.remove(found)
         answer = found["response"]
         content = json.dumps(answer["json"]) if "json" in answer else answer["text"]
-        return reply(request, answer["status"], content.encode(), answer["type"])
+        return reply(request, answer["status"], content.encode(), answer["type"], **answer.get("headers", {}))
 
     with serve(handle) as url:
         yield url

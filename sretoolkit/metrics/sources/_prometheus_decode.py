@@ -49,7 +49,7 @@ class Decoder:
         notes = [*moved, *([f"{undefined} samples are NaN (as of 0/0) and count as missing"] if undefined else [])]
         unit, kind = _meaning(labels)
         return SeriesFrame(
-            times=grid.first + np.arange(grid.count, dtype=np.int64) * grid.step,
+            times=grid.moments,
             values=values,
             labels=[dict(pairs) for pairs in labels],
             interval=timedelta(milliseconds=grid.step),

@@ -27,7 +27,7 @@ def examine(server: Prometheus) -> Report:
         findings += _targets(server, facts)
     except SourceError as error:
         findings.append(_finding("critical", server.name, error.message, remedy=error.hint))
-    if server.endpoint.in_clear:
+    if server.endpoint.remote.in_clear:
         summary = "the login crosses the network unencrypted (http)"
         findings.append(_finding("medium", server.name, summary, remedy="use https"))
     return Report(f"Health of {server.name}", findings, facts=facts)

@@ -13,30 +13,25 @@ from sretoolkit.errors import SourceError
 from sretoolkit.metrics.endpoint import Endpoint
 from sretoolkit.metrics.grid import Grid
 from sretoolkit.metrics.series import SeriesFrame
-from sretoolkit.metrics.source import MetricSource
+from sretoolkit.metrics.source import Capabilities, MetricSource
 from sretoolkit.metrics.sources._prometheus_decode import Decoder
 from sretoolkit.metrics.sources._prometheus_health import examine
-from sretoolkit.metrics.sources._prometheus_http import Result, Wire
+from sretoolkit.metrics.sources._prometheus_http import Result, Session
 from sretoolkit.report import Report
 
 MOST_POINTS = 11_000  # a server refuses a range of more points a series
 
 
 class Prometheus(MetricSource):
-    """A server with the Prometheus HTTP API. Own option: ``tenant``, sent as ``X-Scope-OrgID``."""
+    """A server with the Prometheus HTTP API."""
 
-    own_options = frozenset({"tenant"})
+    declared = Capabilities(history=True, quantile="bucketed", group_by=True, regex_filter=True, server_window=True)
 
     def __init__(self, endpoint: Endpoint, *, clock: Clock | None = None) -> None:
         super().__init__(endpoint, clock=clock)
-        tenant = endpoint.options.get("tenant")
-        self._wire = Wire(endpoint)
+        self._session = Session(endpoint, clock=self.clock)
         self._client = PrometheusConnect(
-            endpoint.url,
-            headers={"X-Scope-OrgID": str(tenant)} if tenant else None,
-            retry=Retry(total=0),
-            session=self._wire,
-            method="POST",
+            self._session.wire.http.remote.url, retry=Retry(total=0), session=self._session, method="POST"
         )
 
     def close(self) -> None:
@@ -89,8 +84,7 @@ class Prometheus(MetricSource):
 
     def status(self, page: str) -> dict[str, Any]:
         """What the server says about itself on one of its status pages."""
-        headers = self._client.headers
-        answer = self._wire.request("GET", f"{self.endpoint.url}/api/v1/status/{page}", headers=headers).json()["data"]
+        answer = self._session.request("GET", f"/api/v1/status/{page}").json()["data"]
         return answer if isinstance(answer, dict) else {}
 
     def targets(self) -> list[dict[str, Any]]:
