@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from sretoolkit.chart.drawing import LISTED, WIDTH, Drawing
 from sretoolkit.chart.scale import clock, milliseconds, period, quantity
-from sretoolkit.chart.track import Line, Track, is_huge, spark, tracked
+from sretoolkit.chart.track import Line, Track, infinities, spark, tracked
 from sretoolkit.report import escape, plain
 
 DRAWN = 24  # more lines than this are no picture; the highest are drawn, and the note says so
@@ -31,7 +31,7 @@ class Threshold(NamedTuple):
     label: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Chart:
     """Lines over one window, with what happened and what must not be crossed.
 
@@ -100,7 +100,7 @@ class Chart:
     @cached_property
     def infinite(self) -> int:
         """How many values no picture can show."""
-        return sum(is_huge(value) for line in self.series for value in line.values)
+        return sum(infinities(line) for line in self.series)
 
     @property
     def emptiness(self) -> str:

@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from sretoolkit.chart.decimation import columns, needed
 from sretoolkit.chart.scale import milliseconds, period, quantity, scale, ticks, time_ticks
-from sretoolkit.chart.track import stretches
+from sretoolkit.chart.track import Track
 from sretoolkit.report import escape, plain
 
 if TYPE_CHECKING:
@@ -68,26 +69,40 @@ class Drawing:
         yield _rule((_LEFT, _RIGHT), (_BOTTOM, _BOTTOM), _FAINT)
 
     def _lines(self) -> Iterator[str]:
-        lines = [list(stretches(track)) for track in self.tracks]
-        yield from self._silence([(run[0][0], run[-1][0]) for line in lines for run in line])
+        lines = [list(self._strokes(track)) for track in self.tracks]
+        yield from self._silence([(stroke[0][0], stroke[-1][0]) for line in lines for stroke in line])
         for number in reversed(range(len(lines))):
             colour, dash = _ink(number)
-            for run in lines[number]:
-                points = [(self.x(time), self.y(value)) for time, value in run]
-                if len(points) == 1:
-                    yield f'<circle cx="{points[0][0]:.1f}" cy="{points[0][1]:.1f}" r="2.5" fill="{colour}"/>'
+            for stroke in lines[number]:
+                if len(stroke) == 1:
+                    yield f'<circle cx="{stroke[0][0]:.1f}" cy="{stroke[0][1]:.1f}" r="2.5" fill="{colour}"/>'
                     continue
-                path = " ".join(f"{x:.1f},{y:.1f}" for x, y in _decimated(points))
+                path = " ".join(f"{x:.1f},{y:.1f}" for x, y in stroke)
                 style = f'stroke="{colour}" stroke-width="1.6" stroke-linejoin="round"{dash}'
                 yield f'<polyline points="{path}" fill="none" {style}/>'
+
+    def _strokes(self, track: Track) -> Iterator[list[tuple[float, float]]]:
+        """The line in pixels, in pieces where there is a gap; at most four points a pixel column."""
+        width = _RIGHT - _LEFT
+        kept = needed(track.values, columns(track.times, self.start, self.end, width))
+        low, high = self.ticks[0], self.ticks[-1]
+        across = _LEFT + (track.times[kept] - self.start) / (self.end - self.start) * width
+        down = _BOTTOM - (track.values[kept] / self.factor - low) / (high - low) * _HEIGHT
+        stroke: list[tuple[float, float]] = []
+        for x, y in zip(across.tolist(), down.tolist(), strict=True):
+            if math.isnan(y):
+                yield stroke
+                stroke = []
+            else:
+                stroke.append((x, y))
+        yield stroke
 
     def _silence(self, covered: list[tuple[float, float]]) -> Iterator[str]:
         """Shade the stretches in which no line has a value."""
         at = float(_LEFT)
         spacing = min((track.spacing for track in self.tracks), default=0.0)
         patience = max(10.0, 1.5 * (self.x(self.start + spacing) - _LEFT))
-        for start, end in [*sorted(covered), (self.end, self.end)]:
-            left, right = self.x(start), self.x(end)
+        for left, right in [*sorted(covered), (float(_RIGHT), float(_RIGHT))]:
             if left - at > patience:
                 yield f'<rect x="{at:.1f}" y="{_TOP}" width="{left - at:.1f}" height="{_HEIGHT}" fill="#e9ecef"/>'
                 if left - at > 56:
@@ -138,18 +153,6 @@ class Drawing:
             rows.append(_text(18, y, "; ".join(notes), fill=_FAINT))
             y += 19
         return rows, y - 5
-
-
-def _decimated(points: list[tuple[float, float]]) -> Iterator[tuple[float, float]]:
-    """First, lowest, highest and last of each pixel column: no peak is lost, and no picture grows with the data."""
-    column: list[tuple[float, float]] = []
-    for point in [*points, (math.inf, 0.0)]:
-        if column and (point[0] == math.inf or int(point[0]) != int(column[0][0])):
-            places = {0, len(column) - 1}
-            places |= {column.index(pick(column, key=lambda each: each[1])) for pick in (min, max)}
-            yield from (column[place] for place in sorted(places))
-            column = []
-        column.append(point)
 
 
 def _ink(number: int) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from sretoolkit.report import plain
 
@@ -25,15 +26,29 @@ def milliseconds(time: datetime) -> float:
     return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000
 
 
+class Scale(NamedTuple):
+    """How values are written, from ``least`` on: divided by ``factor``, with ``suffix`` behind them."""
+
+    least: float
+    factor: float
+    suffix: str
+
+
+def scales(unit: str) -> list[Scale]:
+    """How values of a unit are written, the biggest first; the last is for whatever is smaller, and for zero."""
+    if unit in ("ratio", "%"):
+        return [Scale(0.0, 0.01 if unit == "ratio" else 1.0, " %")]
+    if unit == "s":
+        return [*(Scale(*each) for each in _SECONDS), Scale(0.0, 1.0, " s")]
+    name = plain("B" if unit == "bytes" else unit)[:7]
+    found = [Scale(size, size, f" {prefix}{name}" if name else prefix) for size, prefix in _PREFIXES]
+    return [*found, Scale(0.0, 1.0, f" {name}" if name else "")]
+
+
 def scale(biggest: float, unit: str) -> tuple[float, str]:
     """By what to divide, and what to write behind the number."""
-    if unit in ("ratio", "%"):
-        return (0.01 if unit == "ratio" else 1.0), " %"
-    if unit == "s":
-        return next(((size, name) for least, size, name in _SECONDS if biggest >= least), (1.0, " s"))
-    name = "B" if unit == "bytes" else unit
-    factor, prefix = next(((size, prefix) for size, prefix in _PREFIXES if biggest >= size), (1.0, ""))
-    return factor, f" {prefix}{plain(name)[:7]}" if name else prefix
+    _, factor, suffix = next(each for each in scales(unit) if biggest >= each.least)
+    return factor, suffix
 
 
 def quantity(value: float, unit: str) -> str:
