@@ -83,6 +83,20 @@ def parse_duration(text: str) -> timedelta:
         raise ConfigError(f"{text!r} is too long a duration", hint="nothing here takes a million years") from error
 
 
+def parse_moment(text: str, clock: Clock | None = None) -> datetime:
+    """Read a moment: ISO 8601 (without a zone: UTC), "now", or how long ago: "-15m". Raises `ConfigError`."""
+    given = text.strip()
+    if given == "now" or given.startswith("-"):
+        now = (clock or Clock()).now()
+        return now if given == "now" else now - parse_duration(given[1:])
+    try:
+        moment = datetime.fromisoformat(given)
+    except ValueError as error:
+        hint = 'write "2026-11-01T14:05:00Z", "2026-11-01 14:05" (UTC) or "-15m"'
+        raise ConfigError(f"{text!r} is no time", hint=hint) from error
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
 def format_duration(duration: timedelta) -> str:
     """The text that `parse_duration` reads back: "1h30m", "250ms"; raises `ConfigError` for less than nothing."""
     if duration < timedelta():

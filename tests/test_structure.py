@@ -221,7 +221,7 @@ def test_every_test_says_the_behaviour(path: Path) -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_what_a_module_exports_is_sorted(module: str) -> None:
-    """DESIGN "The house": a sorted `__all__`, each name once."""
+    """DESIGN "The house": a sorted `__all__` (constants, classes, functions, as the linter sorts), each name once."""
     for node in _tree(MODULES[module]).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             try:
@@ -229,7 +229,8 @@ def test_what_a_module_exports_is_sorted(module: str) -> None:
             except ValueError:  # made from a table of homes, as sorted(...)
                 assert ast.unparse(node.value).startswith("sorted("), module
                 continue
-            assert sorted(set(names)) == list(names)
+            order = sorted(set(names), key=lambda name: ((not name.isupper(), not name[0].isupper()), name))
+            assert order == list(names)
 
 
 def _code_cells(path: Path) -> list[dict[str, object]]:

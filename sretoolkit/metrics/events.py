@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -40,3 +40,11 @@ class Event:
     def annotation(self) -> Annotation:
         """The mark in a chart."""
         return Annotation(self.start, self.title)
+
+
+class Kept(list[Event]):
+    """Events of a system that keeps only some: ``lost`` says what of the window it no longer has ("" = nothing)."""
+
+    def __init__(self, events: Iterable[Event] = (), *, lost: str = "") -> None:
+        super().__init__(events)
+        self.lost = lost

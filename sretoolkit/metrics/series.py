@@ -144,8 +144,8 @@ class SeriesFrame:
         self, title: str = "", *, annotations: Sequence[Annotation] = (), thresholds: Sequence[Threshold] = ()
     ) -> Chart:
         """The picture; a place without a sample is a gap."""
-        columns = np.ascontiguousarray(self.values.T)
-        lines = [Line(name, self.times, column) for name, column in zip(self.names, columns, strict=True)]
+        times, columns = self.times.astype(np.float64), np.ascontiguousarray(self.values.T)
+        lines = [Line(name, times, column) for name, column in zip(self.names, columns, strict=True)]
         return Chart(title or self.query, self.unit, lines, annotations, thresholds, self.window)
 
     def table(self, title: str = "") -> Table:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sretoolkit.actor import Actor
 from sretoolkit.config import Config
-from sretoolkit.errors import RunbookError, SREToolkitError
+from sretoolkit.errors import RunbookError, SecretError, SREToolkitError
 from sretoolkit.journal import Journal, close_run, load_run, open_run
 from sretoolkit.journal.keys import Keys
 from sretoolkit.journal.runs import reopen_run
@@ -297,16 +297,27 @@ def _grant(session: Session, secrets: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _secrets(order: Order, config: Config) -> dict[str, str]:
-    """The values that this runbook was named: its Secret parameters, and those of its HostName and SourceName parameters."""
+    """The values that this runbook was named: its Secret parameters, and those of its HostName and SourceName parameters.
+
+    An empty list of names means all there are; then one that cannot be resolved must not keep the others from the run.
+    """
     references: list[str] = []
+    wanted: list[str] = []
     for item in order.runbook.parameters.items:
         sections = [section for name, section in _ENDPOINTS.items() if name in str(item.kind)]
+        if order.parameters[item.name] == []:
+            names = [(section, name) for section in sections for name in config.names(section)]
+            wanted += [found for section, name in names for found in config.secret_references(section, name)]
         for given in _leaves(order.parameters[item.name]):
             if isinstance(given, Secret):
                 references.append(given.reference)
             elif isinstance(given, str):
                 references += [found for section in sections for found in config.secret_references(section, given)]
-    return {reference: Secret(reference).reveal() for reference in dict.fromkeys(references)}
+    values = {reference: Secret(reference).reveal() for reference in dict.fromkeys(references)}
+    for reference in dict.fromkeys(wanted):
+        with suppress(SecretError):
+            values[reference] = Secret(reference).reveal()
+    return values
 
 
 def _leaves(value: Any) -> Iterator[Any]:

@@ -19,10 +19,12 @@ from sretoolkit.metrics import SeriesFrame, connect
 from sretoolkit.metrics.events import Event, Window
 from sretoolkit.metrics.states import CheckState, Perfdata
 from sretoolkit.report import Report
+from tests.stack import riemann
+from tests.stack.local import written
 from tests.stack.replay import replay
 
 SOURCES = Path(__file__).parent / "sources"
-TRANSPORTS: dict[str, Callable[[list[Any]], AbstractContextManager[str]]] = {"http": replay}
+TRANSPORTS: dict[str, Callable[[list[Any]], AbstractContextManager[str]]] = {"http": replay, "file": written, "tcp": riemann.replay}
 
 
 @dataclass(frozen=True)
