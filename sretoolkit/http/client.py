@@ -7,9 +7,9 @@ import logging
 import random
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -42,6 +42,8 @@ _CONNECTIONS = 16
 _AGAIN = frozenset({429, 502, 503, 504})  # the server, or one in front of it, was not able to begin
 _PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 Parameters = Mapping[str, Any] | list[tuple[str, Any]]
+Sink = Callable[[bytes], object]
+Into = Callable[["Answer"], Sink]
 
 
 @dataclass(frozen=True)
@@ -114,12 +116,15 @@ class Client:
         headers: Mapping[str, str] | None = None,
         repeatable: bool | None = None,
         timeout: float | None = None,
+        into: Into | None = None,
     ) -> Answer:
         """One request, answered in full; its status is the caller's to judge.
 
         ``path`` is below the service's URL, or a whole URL on the same host. ``repeatable``: sending it twice does no
-        harm (None: GET and HEAD), so that it is sent again, after a pause, when the service could not take it. Raises
-        `Unanswered` (out of time, unreachable, broken off) or `HTTPError` (not trusted, too large).
+        harm (None: GET and HEAD), so that it is sent again, after a pause, when the service could not take it.
+        ``into``: called with the head of a 2xx answer, at each attempt anew; what it returns is given the body piece by
+        piece, and the answer's own content stays empty. Raises `Unanswered` (out of time, unreachable, broken off) or
+        `HTTPError` (not trusted, too large).
         """
         again = method in ("GET", "HEAD") if repeatable is None else repeatable
         deadline = time.monotonic() + (timeout or self.remote.timeout.total_seconds())
@@ -129,7 +134,7 @@ class Client:
         for attempt in range(1, self.remote.attempts + 1):
             last = attempt == self.remote.attempts or not again
             try:
-                answer = self._once(method, url, body, sent, deadline)
+                answer = self._once(method, url, body, sent, deadline, into)
             except Unanswered as error:
                 if last or error.timed_out or not self._pause(attempt, deadline):
                     raise
@@ -157,19 +162,24 @@ class Client:
         finally:
             response.close()
 
-    def _once(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], deadline: float) -> Answer:
+    def _once(
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], deadline: float, into: Into | None
+    ) -> Answer:
         began = time.monotonic()
         with until(deadline):
             response = self._opened(method, url, body, headers, deadline)
             try:
-                answer = _answer(response, self._content(response, url), url)
+                answer = _answer(response, b"", url)
+                pieces: list[bytes] = []
+                size = self._received(response, url, into(answer) if into and answer.ok else pieces.append)
+                answer = replace(answer, content=b"".join(pieces))
             except BaseException:
                 response.close()
                 raise
         response.release_conn()
         spent = (time.monotonic() - began) * 1000
         _LOG.debug(
-            "%s %s: %d, %d bytes, %.0f ms", method, redaction(mask(url)), answer.status, len(answer.content), spent
+            "%s %s: %d, %d bytes, %.0f ms", method, redaction(mask(url)), answer.status, size, spent
         )
         return answer
 
@@ -193,18 +203,18 @@ class Client:
         except ValueError as error:  # a header or address that cannot be sent
             raise ConfigError(f"{self._shown(url)} cannot be asked: {redaction(plain(error))}") from None
 
-    def _content(self, response: urllib3.BaseHTTPResponse, url: str) -> bytes:
-        pieces, size = [], 0
+    def _received(self, response: urllib3.BaseHTTPResponse, url: str, take: Sink) -> int:
+        size = 0
         try:
             while piece := response.read1(_PIECE, decode_content=True):
-                pieces.append(piece)
                 size += len(piece)
                 if size > self.remote.most_bytes:
                     what = f"{self._shown(url)} sends more than {self.remote.most_bytes >> 20} MiB (unpacked)"
                     raise HTTPError(what, url=url, hint="ask for less: fewer series, a shorter window, a longer step")
+                take(piece)
         except (Fault, OSError) as error:
             self._failed(error, url)
-        return b"".join(pieces)
+        return size
 
     def _lines(self, response: urllib3.BaseHTTPResponse, url: str) -> Iterator[bytes]:
         rest = b""
@@ -239,7 +249,7 @@ class Client:
         remote = self.remote
         options: dict[str, Any] = {"maxsize": _CONNECTIONS, "num_pools": 4}
         if self._base.scheme == "https":
-            options["ssl_context"] = _trust(remote)
+            options["ssl_context"] = trust(remote)
         proxy = remote.proxy or self._environment_proxy()
         try:
             if proxy:
@@ -290,7 +300,8 @@ class Client:
         raise Unanswered(f"{where} broke off in the middle: {_words(cause)}", url=url, hint=hint) from error
 
 
-def _trust(remote: Remote) -> ssl.SSLContext:
+def trust(remote: Remote) -> ssl.SSLContext:
+    """Whom a service's ``ca``, ``cert``, ``key`` and ``verify`` say to trust, and as whom; raises `ConfigError`."""
     context = ssl.create_default_context()
     try:
         if remote.ca:

@@ -24,7 +24,11 @@ from tests.stack.local import written
 from tests.stack.replay import replay
 
 SOURCES = Path(__file__).parent / "sources"
-TRANSPORTS: dict[str, Callable[[list[Any]], AbstractContextManager[str]]] = {"http": replay, "file": written, "tcp": riemann.replay}
+TRANSPORTS: dict[str, Callable[[list[Any]], AbstractContextManager[str]]] = {
+    "http": replay,
+    "file": written,
+    "tcp": riemann.replay,
+}
 
 
 @dataclass(frozen=True)
