@@ -101,8 +101,13 @@ def record(upstream: str, exchanges: list[Exchange], clean: Callable[[str], str]
         url, data = upstream + got["path"], form.encode()
         if got["method"] == "GET":
             url, data = f"{url}?{form}", None  # type: ignore[assignment]
+        headers = {}
+        if "json" in got:
+            url = f"{upstream}{got['path']}?{form}"
+            data, headers = json.dumps(got["json"]).encode(), {"Content-Type": "application/json"}
         try:
-            with opener.open(urllib.request.Request(url, data, method=got["method"]), timeout=10) as response:
+            asked_again = urllib.request.Request(url, data, headers, method=got["method"])
+            with opener.open(asked_again, timeout=10) as response:
                 status, kind, content = response.status, response.headers["Content-Type"], response.read()
         except urllib.error.HTTPError as error:
             with error:
