@@ -1,0 +1,17 @@
+"""Live panels for JupyterLab. A widget holds no decision: it shows what the rooms below hand it, and is never the record.
+
+Importing this package loads no widget library; a name's home is imported when the name is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sretoolkit.lazy import lazily
+
+if TYPE_CHECKING:
+    from sretoolkit.widgets.chart import ChartView
+
+__all__ = ["ChartView"]
+
+__getattr__ = lazily(__name__, {"ChartView": "sretoolkit.widgets.chart"})
