@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 _COMMANDS = {
+    "alerts": "metrics",
     "approve": "control",
     "config": "machine",
     "control": "control",
@@ -20,11 +21,14 @@ _COMMANDS = {
     "lab": "machine",
     "lease": "control",
     "list": "runbooks",
+    "query": "metrics",
     "recover": "recovery",
     "report": "runs",
     "run": "runbooks",
     "runs": "runs",
     "show": "runs",
+    "slo": "metrics",
+    "sources": "metrics",
     "undo": "recovery",
     "version": "machine",
 }

@@ -170,7 +170,7 @@ def _shown(
     facts = {
         "source": source,
         "version": version,
-        "window": f"{format_duration(asked)} to {frame.window[1]:%Y-%m-%d %H:%M:%S} UTC",
+        "window": f"{format_duration(timedelta(seconds=round(asked.total_seconds())))} to {frame.window[1]:%Y-%m-%d %H:%M:%S} UTC",
         "step": format_duration(frame.interval),
         "series": len(frame),
     }

@@ -16,7 +16,7 @@ short window (a twelfth) burns too.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple, Self
@@ -134,13 +134,27 @@ class SLO:
             except NoData:
                 burns[window] = {}
         allowed = 1 - self.objective
+        partial = self._partial(source, end)
         found = [
-            self._budget(group, errors, {window: burn.get(group, math.nan) / allowed for window, burn in burns.items()})
+            self._budget(
+                group, errors, {window: burn.get(group, math.nan) / allowed for window, burn in burns.items()}, partial
+            )
             for group, errors in overall.items()
         ]
         return sorted(found, key=lambda budget: (("page", "ticket", "").index(budget.urgency), budget.left))
 
-    def _budget(self, group: str, errors: float, burn: Mapping[timedelta, float]) -> Budget:
+    def _partial(self, source: MetricSource, end: datetime) -> list[str]:
+        """What to say when the system has nothing of the period's beginning."""
+        part = self.period / _SHORT
+        try:
+            self.errors(source, part, end - self.period + part)
+        except NoData:
+            return [
+                f"there is no data of the first {_short(part)} of the period: the figures cover less than all of it"
+            ]
+        return []
+
+    def _budget(self, group: str, errors: float, burn: Mapping[timedelta, float], partial: Sequence[str]) -> Budget:
         left = 1 - errors / (1 - self.objective)
         urgency, why = self._judged(burn)
         silent = [window for window, rate in burn.items() if math.isnan(rate)]
@@ -154,7 +168,7 @@ class SLO:
             urgency=urgency,
             why=why,
             exhausted=(self._gone(left, burn, timedelta(hours=6)), self._gone(left, burn, timedelta(hours=1))),
-            warnings=tuple(warnings),
+            warnings=(*warnings, *partial),
         )
 
     def _judged(self, burn: Mapping[timedelta, float]) -> tuple[Urgency, str]:

@@ -221,6 +221,9 @@ def _report(
         summary = f"{len(open_ones) - _LISTED} more are in the table only"
         findings.append(Finding(severity="info", subject="more", summary=summary))
     findings += answers.findings("alerts")
+    if not answers.found:
+        summary, remedy = "no source that tells of alerts answered: nothing is known", "`sretoolkit sources` shows why"
+        findings.append(Finding(severity="high", subject="alerts", summary=summary, proof="certain", remedy=remedy))
     columns = ["state", "host", "check", "since", "seen by", "handled", "says"]
     rows = [_row(trouble, now) for trouble in found]
     tables = [Table("what is wrong", columns, rows)]
