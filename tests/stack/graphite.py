@@ -155,6 +155,15 @@ class Graphite:
         with opener.open(self.url + path, timeout=30) as response:
             return json.loads(response.read())
 
+    def post(self, path: str, body: Any) -> None:
+        """Send JSON to a path."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        request = urllib.request.Request(
+            self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        with opener.open(request, timeout=30) as response:
+            response.read()
+
     def _configure(self) -> None:
         self.ports = {name: free_port() for name in ("web", "line", "pickle", "query")}
         given = {"folder": self.folder, "retentions": self.retentions, "method": self.method, **self.ports}
