@@ -167,10 +167,11 @@ def _shown(
     if isinstance(at, datetime):
         marks = [*marks, Annotation(at, "event")]
         tables.insert(0, _comparison(frame, at))
+    whole = timedelta(seconds=max(1, round(asked.total_seconds())))
     facts = {
         "source": source,
         "version": version,
-        "window": f"{format_duration(timedelta(seconds=round(asked.total_seconds())))} to {frame.window[1]:%Y-%m-%d %H:%M:%S} UTC",
+        "window": f"{format_duration(whole)} to {frame.window[1]:%Y-%m-%d %H:%M:%S} UTC",
         "step": format_duration(frame.interval),
         "series": len(frame),
     }
