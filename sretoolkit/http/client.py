@@ -178,9 +178,7 @@ class Client:
                 raise
         response.release_conn()
         spent = (time.monotonic() - began) * 1000
-        _LOG.debug(
-            "%s %s: %d, %d bytes, %.0f ms", method, redaction(mask(url)), answer.status, size, spent
-        )
+        _LOG.debug("%s %s: %d, %d bytes, %.0f ms", method, redaction(mask(url)), answer.status, size, spent)
         return answer
 
     def _opened(

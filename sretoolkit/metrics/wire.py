@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from sretoolkit.clock import Clock
 from sretoolkit.errors import HTTPError, QueryError, SourceError, SourceUnavailable, TooCostly, Unanswered
-from sretoolkit.http.client import Answer, Client, Parameters
+from sretoolkit.http.client import Answer, Client, Into, Parameters
 from sretoolkit.metrics.cluster import through
 from sretoolkit.metrics.endpoint import Endpoint
 from sretoolkit.report import plain
@@ -51,8 +51,9 @@ class Wire:
         headers: Mapping[str, str] | None = None,
         repeatable: bool | None = None,
         timeout: float | None = None,
+        into: Into | None = None,
     ) -> Answer:
-        """One request with a good (2xx) answer; ``query`` is what the user asked, for errors.
+        """One request with a good (2xx) answer; ``query`` is what the user asked, for errors; ``into`` as of `Client.send`.
 
         Raises `SourceUnavailable` (try again), `QueryError` (the server's own words), `TooCostly` (the answer has no
         end) or `SourceError` (login, address).
@@ -68,6 +69,7 @@ class Wire:
                 headers=headers,
                 repeatable=repeatable,
                 timeout=timeout,
+                into=into,
             )
         except HTTPError as error:
             self.failed(error, query)

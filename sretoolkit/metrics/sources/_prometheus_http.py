@@ -1,29 +1,24 @@
 """What goes over the wire to a Prometheus: a session for prometheus-api-client that judges every answer.
 
-The client builds the requests and unpacks ``data.result``. Here is what it leaves open: what stands beside the result,
-and errors by kind (see `sretoolkit.metrics.wire`).
+The client builds the requests and unpacks ``data.result``. Here is what it leaves open: numbers read while they come, what
+stands beside the result, and errors by kind (see `sretoolkit.metrics.wire`).
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from requests.adapters import HTTPAdapter
 
 from sretoolkit.clock import Clock
-from sretoolkit.http.client import Answer
+from sretoolkit.errors import TooCostly
+from sretoolkit.http.client import Answer, Sink
 from sretoolkit.metrics.endpoint import Endpoint
+from sretoolkit.metrics.sources._prometheus_body import Body
 from sretoolkit.metrics.wire import Wire
 
-
-class Result(list[Any]):
-    """A query's result with its type and the server's remarks, which the client would drop."""
-
-    def __init__(self, data: dict[str, Any], body: dict[str, Any]) -> None:
-        super().__init__(data["result"])
-        self.kind: str = data.get("resultType", "")
-        self.warnings: list[str] = [str(text) for text in body.get("warnings") or ()]
-        self.infos: list[str] = [str(text) for text in body.get("infos") or ()]
+_SHOWN = 80
 
 
 class Judged:
@@ -32,11 +27,10 @@ class Judged:
     status_code = 200
 
     def __init__(self, body: dict[str, Any]) -> None:
-        data = body["data"]
-        self._data = {**data, "result": Result(data, body)} if isinstance(data, dict) and "result" in data else data
+        self._data = body["data"]
 
     def json(self) -> dict[str, Any]:
-        """The ``data`` of the answer; a result keeps its remarks."""
+        """The ``data`` of the answer; a query's result is a `Result`."""
         return {"data": self._data}
 
 
@@ -44,7 +38,7 @@ class Session:
     """The session that prometheus-api-client is given."""
 
     def __init__(self, endpoint: Endpoint, *, clock: Clock) -> None:
-        self.wire = Wire(endpoint, product="Prometheus", said=_said, clock=clock)
+        self.wire = Wire(endpoint, product="Prometheus", said=said, clock=clock)
         self.verify: bool | str = endpoint.remote.ca or endpoint.remote.verify
         self.cert = None
 
@@ -59,21 +53,43 @@ class Session:
         """Send one request (all of them only read) and return a good answer; raises as `Wire.ask` does."""
         query = str((params or {}).get("query", ""))
         given = {"form": params} if method == "POST" else {"params": params}
-        answer = self.wire.ask(method, url, query=query, repeatable=True, **given)  # type: ignore[arg-type]
-        body = _parsed(answer)
-        if not body or body.get("status") != "success" or "data" not in body:
-            self.wire.foreign(answer, query)
+        intake = _Intake(self.wire.endpoint, query)
+        answer = self.wire.ask(method, url, query=query, repeatable=True, into=intake, **given)  # type: ignore[arg-type]
+        try:
+            body = intake.body.finish()
+        except ValueError:
+            body = {}
+        if body.get("status") != "success" or "data" not in body:
+            self.wire.foreign(replace(answer, content=intake.begins), query)
         return Judged(body)
 
 
-def _said(answer: Answer) -> str:
-    body = _parsed(answer)
-    return str(body["error"]) if body and "error" in body else ""
+class _Intake:
+    """Takes the answer's bytes in, for each attempt anew, and no more numbers than the source may bring."""
+
+    def __init__(self, endpoint: Endpoint, query: str) -> None:
+        self.endpoint = endpoint
+        self.query = query
+        self.body = Body(endpoint.most_samples)
+        self.begins = b""
+
+    def __call__(self, answer: Answer) -> Sink:
+        self.body, self.begins = Body(self.endpoint.most_samples), b""
+        return self._take
+
+    def _take(self, piece: bytes) -> None:
+        self.begins = self.begins or piece[:_SHOWN]
+        if not self.body(piece):
+            name, most = self.endpoint.name, self.body.most
+            hint = "aggregate (sum by one label), or ask for a longer step; or raise most_samples of the source"
+            text = f"{name}: the answer has more than {most:,} samples: {self.query}"
+            raise TooCostly(text, source=name, query=self.query, hint=hint)
 
 
-def _parsed(answer: Answer) -> dict[str, Any] | None:
+def said(answer: Answer) -> str:
+    """The server's own words for an error; "" when the body holds none."""
     try:
         body = answer.json()
     except ValueError:
-        return None
-    return body if isinstance(body, dict) else None
+        return ""
+    return str(body["error"]) if isinstance(body, dict) and "error" in body else ""

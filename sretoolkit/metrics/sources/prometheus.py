@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prometheus_api_client import PrometheusConnect
 from requests.adapters import Retry
 
 from sretoolkit.clock import Clock
-from sretoolkit.errors import SourceError
+from sretoolkit.errors import QueryError, SourceError
 from sretoolkit.metrics.endpoint import Endpoint
 from sretoolkit.metrics.grid import Grid
 from sretoolkit.metrics.series import SeriesFrame
 from sretoolkit.metrics.source import Capabilities, MetricSource
+from sretoolkit.metrics.sources._prometheus_body import Result
 from sretoolkit.metrics.sources._prometheus_decode import Decoder
 from sretoolkit.metrics.sources._prometheus_health import examine
-from sretoolkit.metrics.sources._prometheus_http import Result, Session
+from sretoolkit.metrics.sources._prometheus_http import Session
+from sretoolkit.metrics.sources._prometheus_raw import Raw
+from sretoolkit.metrics.sources._prometheus_sli import compile_sli
+from sretoolkit.metrics.wire import Wire
 from sretoolkit.report import Report
 
+if TYPE_CHECKING:
+    from sretoolkit.metrics.compiled import Compiled
+    from sretoolkit.metrics.matcher import Selector
+    from sretoolkit.metrics.sli import SLI
+    from sretoolkit.metrics.windows import Samples
+
 MOST_POINTS = 11_000  # a server refuses a range of more points a series
+_LONG = 1000  # moments from which on counting the series first costs next to nothing
 
 
 class Prometheus(MetricSource):
@@ -30,6 +41,7 @@ class Prometheus(MetricSource):
     def __init__(self, endpoint: Endpoint, *, clock: Clock | None = None) -> None:
         super().__init__(endpoint, clock=clock)
         self._session = Session(endpoint, clock=self.clock)
+        self._raw = Raw(self)
         self._client = PrometheusConnect(
             self._session.wire.http.remote.url, retry=Retry(total=0), session=self._session, method="POST"
         )
@@ -42,20 +54,44 @@ class Prometheus(MetricSource):
         self, query: str, *, window: timedelta, step: timedelta | None = None, end: datetime | None = None
     ) -> SeriesFrame:
         """PromQL, evaluated at each moment of the grid; more than 11,000 moments are asked for in pieces."""
-        grid = Grid.of(window=window, step=step, end=end, clock=self.clock)
-        results = [self._range(query, chunk) for chunk in grid.chunks(MOST_POINTS)]
-        return Decoder(self.name, query).frame(grid, results)
+        return self.asked(query, Grid.of(window=window, step=step, end=end, clock=self.clock))
 
     def instant(self, query: str, *, at: datetime | None = None) -> SeriesFrame:
         """PromQL at one moment."""
-        grid = Grid.at(at or self.clock.now())
-        result = self._client.custom_query(query, params={"time": _seconds(grid.first), **self._deadline})
-        decoder = Decoder(self.name, query)
-        if result.kind == "matrix":
-            raise decoder.refused(
-                "a range has no value at one moment", "write rate(...[5m]) or the like, or ask for a range"
-            )
-        return decoder.frame(grid, [result])
+        return self.asked(query, Grid.at(at or self.clock.now()))
+
+    def sli(self, sli: SLI, grid: Grid, *, exact: bool = False) -> Compiled:
+        """One PromQL query; ``exact`` computes from raw samples (remote read), whatever the server's version.
+
+        A latency's metric is named without ``_bucket`` for its native histogram, or its buckets where there is none; with
+        ``_bucket`` for these alone. An availability of an entity is of its scrapes, of the job ``check``.
+        """
+        return compile_sli(self, sli, grid, exact=exact)
+
+    def asked(self, query: str, grid: Grid) -> SeriesFrame:
+        """PromQL at each moment of a grid; a single moment is asked for as such."""
+        decoder = Decoder(self.name, query, grid)
+        if grid.count == 1:
+            result = self.at(query, grid.first)
+            if result.kind == "matrix":
+                hint = "write rate(...[5m]) or the like, or ask for a range"
+                raise decoder.refused("a range has no value at one moment", hint)
+            decoder.add(result)
+            return decoder.frame()
+        self._weigh(query, grid)
+        for chunk in grid.chunks(MOST_POINTS):
+            decoder.add(self._range(query, chunk))
+            self.afford(decoder.series * grid.count, query)
+        return decoder.frame()
+
+    def at(self, query: str, moment: int) -> Result:
+        """What the server answers at one moment (milliseconds), ranges of raw samples included."""
+        result: Result = self._client.custom_query(query, params={"time": _seconds(moment), **self._deadline})
+        return result
+
+    def raw(self, selector: Selector, start: int, end: int) -> list[Samples]:
+        """The raw samples in (start, end] (milliseconds), a series each."""
+        return self._raw.fetch(selector, start, end)
 
     def version(self) -> str:
         """As ``/api/v1/status/buildinfo`` tells; "unknown" where a look-alike has no such page."""
@@ -69,9 +105,24 @@ class Prometheus(MetricSource):
         return examine(self)
 
     @property
+    def wire(self) -> Wire:
+        """The connection."""
+        return self._session.wire
+
+    @property
     def _deadline(self) -> dict[str, str]:
         """The server, too, gives up when nobody waits any longer."""
         return {"timeout": f"{self.endpoint.timeout.total_seconds():g}"}
+
+    def _weigh(self, query: str, grid: Grid) -> None:
+        """Refuse a range that brings too much; of a long one the series are counted first, at its end."""
+        self.afford(grid.count, query)
+        if grid.count > _LONG:
+            try:
+                (counted,) = self.at(f"count(\n{query}\n)", grid.last)
+            except (QueryError, ValueError):  # a scalar, a broken query, nothing at this moment: the range will tell
+                return
+            self.afford(int(counted.values[-1]) * grid.count, query)
 
     def _range(self, query: str, grid: Grid) -> Result:
         bounds = {"start": _seconds(grid.first), "end": _seconds(grid.last)}  # the client would round to whole seconds
@@ -94,8 +145,8 @@ class Prometheus(MetricSource):
 
     def server_time(self) -> datetime:
         """The server's own clock."""
-        result = self._client.custom_query("time()", params=dict(self._deadline))
-        return datetime.fromtimestamp(float(result[1]), UTC)
+        (answered,) = self._client.custom_query("time()", params=dict(self._deadline))
+        return datetime.fromtimestamp(float(answered.values[0]), UTC)
 
 
 def _seconds(milliseconds: int) -> str:
