@@ -221,11 +221,12 @@ def test_the_newest_events_numbers_are_the_answer() -> None:
 def test_only_now_can_be_asked() -> None:
     """Another moment and a window are refused, with what could answer them."""
     with Riemann() as server, source(server.url) as opened:
-        for ask in (
+        asking: list[Callable[[], Any]] = [
             lambda: opened.instant("true", at=MOMENT - timedelta(minutes=1)),
             lambda: opened.range("true", window=timedelta(hours=1)),
             lambda: ERRORS.measure(opened, end=MOMENT),
-        ):
+        ]
+        for ask in asking:
             with pytest.raises(NotExpressible) as caught:
                 ask()
             assert caught.value.nearest
@@ -416,8 +417,8 @@ def test_tls_needs_the_right_authority_and_a_certificate_of_ours(tmp_path: Path)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(tmp_path / "authority.pem"))
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_cert_chain(tmp_path / "server.pem", tmp_path / "server.key")
-    ca = {"ca": str(tmp_path / "authority.pem")}
-    ours = {"cert": str(tmp_path / "client.pem"), "key": str(tmp_path / "client.key")}
+    ca: dict[str, Any] = {"ca": str(tmp_path / "authority.pem")}
+    ours: dict[str, Any] = {"cert": str(tmp_path / "client.pem"), "key": str(tmp_path / "client.key")}
     with Riemann(tls=context) as server:
         server.answer(Message(events=[event("h1", "cpu", 0.5)]))
         with source(server.url, timeout="5s", **ca, **ours) as opened:
