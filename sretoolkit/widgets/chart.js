@@ -106,7 +106,6 @@ class Picture {
     this.build(el);
     this.take();
     [this.from, this.to] = this.head.span;
-    this.draw();
     this.listen();
   }
 
@@ -148,7 +147,7 @@ class Picture {
     const sized = new ResizeObserver(() => this.resize());
     sized.observe(this.root);
     this.stops.push(() => sized.disconnect());
-    const themed = new MutationObserver(() => this.draw());
+    const themed = new MutationObserver(() => this.u && this.draw());
     themed.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-jp-theme-name"] });
     this.stops.push(() => themed.disconnect());
     this.root.addEventListener("keydown", (event) => this.key(event));
@@ -159,7 +158,7 @@ class Picture {
     clearTimeout(this.timer);
     clearTimeout(this.patience);
     cancelAnimationFrame(this.refresh);
-    this.u.destroy();
+    if (this.u) this.u.destroy();
   }
 
   width() {
@@ -167,7 +166,9 @@ class Picture {
   }
 
   resize() {
-    if (this.root.clientWidth && this.u.width !== this.width()) {
+    if (!this.root.clientWidth) return; // not in the page yet, or hidden: it has neither width nor colours
+    if (!this.u) this.draw();
+    else if (this.u.width !== this.width()) {
       this.u.setSize({ width: this.width(), height: HEIGHT });
       this.ask();
     }
@@ -194,9 +195,9 @@ class Picture {
       ms: 1,
       tzDate: (time) => uPlot.tzDate(new Date(time), "Etc/UTC"),
       cursor: { drag: { x: true, y: false }, bind: { dblclick: () => () => this.reset() } },
-      scales: { x: { time: true, range: () => [this.from, this.to] }, y: { range: (_, low, high) => this.range(low, high) } },
+      scales: { x: { time: true, range: (_, from, to) => (from == null ? [this.from, this.to] : [from, to]) }, y: { range: (_, low, high) => this.range(low, high) } },
       axes: [
-        { ...paint, space: 80, label: "UTC", labelSize: 16, labelGap: 0, font: "12px sans-serif", labelFont: "11px sans-serif",
+        { ...paint, space: 80, size: 32, label: "UTC", labelSize: 16, labelGap: 0, font: "12px sans-serif", labelFont: "11px sans-serif",
           values: (_, splits, __, ___, step) => splits.map((time) => tickLabel(time, step)) },
         { ...paint, size: 76, font: "12px sans-serif", splits: () => this.ticks.map((tick) => tick * this.factor),
           values: (_, splits) => splits.map((value) => this.label(value)) },
@@ -250,6 +251,7 @@ class Picture {
   }
 
   moved(u) {
+    if (u !== this.u) return;
     [this.from, this.to] = [u.scales.x.min, u.scales.x.max];
     this.period.textContent = period(this.from, this.to);
     this.root.dataset.from = this.from;
@@ -294,6 +296,7 @@ class Picture {
       const all = this.from <= start && this.to >= end;
       this.take();
       if (all) [this.from, this.to] = this.head.span;
+      if (!this.u) return;
       if (this.drawn !== JSON.stringify([this.head.lines, this.head.scales])) {
         this.detail = null;
         this.draw();
@@ -366,7 +369,7 @@ class Picture {
   limits({ ctx, bbox, valToPos }, write, ratio) {
     const colour = this.colour("alarm");
     for (const [value, words] of this.head.limits) {
-      const y = Math.round(valToPos(value, "y", true));
+      const y = Math.round(valToPos(value, "y", true)) + 0.5;
       this.rule(ctx, [bbox.left, y, bbox.left + bbox.width, y], colour, [7 * ratio, 4 * ratio]);
       write(words, bbox.left + bbox.width - 4 * ratio, y - bbox.top > 16 * ratio ? y - 5 * ratio : y + 14 * ratio, colour, "right");
     }
@@ -380,7 +383,7 @@ class Picture {
     let last = -1;
     for (let i = 0; i < this.marks.length; i++) {
       if (this.marks[i] < this.from || this.marks[i] > this.to) continue;
-      const x = Math.round(valToPos(this.marks[i], "x", true));
+      const x = Math.round(valToPos(this.marks[i], "x", true)) + 0.5; // a sharp rule
       if (x !== last) this.rule(ctx, [x, bbox.top, x, bbox.top + bbox.height], colour, [2 * ratio, 3 * ratio]);
       last = x;
       const row = ends.findIndex((end) => end <= x);

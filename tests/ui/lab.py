@@ -1,0 +1,126 @@
+"""JupyterLab with a folder of its own, and a browser tab that tells what went wrong in it."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
+
+from tests.stack.process import Process, free_port
+
+_READY = """async () => {
+  const w = window.jupyterapp.shell.currentWidget;
+  await w.context.ready; await w.revealed; await w.sessionContext.ready;
+  await w.sessionContext.session.kernel.info;
+}"""
+_QUIET = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
+
+
+class Lab:
+    """A server on a free port; `close` ends it and its kernels."""
+
+    def __init__(self, folder: Path) -> None:
+        self.work = folder / "work"
+        self.work.mkdir()
+        self._token = secrets.token_hex(16)
+        self._folder = folder
+        quiet = folder / "settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+        quiet.parent.mkdir(parents=True)
+        quiet.write_text(json.dumps(_QUIET))
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self._process = Process(folder, "lab", ["env", *self._environment(), *self._command(port)])
+        self._process.wait_for(f"{self.url}/api/status?token={self._token}", timeout=60)
+
+    def _environment(self) -> list[str]:
+        names = {"JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR"}
+        folders = {name: self._folder / name.lower() for name in sorted(names)}
+        folders |= {"JUPYTERLAB_SETTINGS_DIR": self._folder / "settings", "HOME": self._folder}
+        return [f"{name}={path}" for name, path in folders.items()]
+
+    def _command(self, port: int) -> list[str]:
+        options = {
+            "--ip": "127.0.0.1",
+            "--port": port,
+            "--ServerApp.port_retries": 0,
+            "--ServerApp.root_dir": self.work,
+            "--IdentityProvider.token": self._token,
+            "--LabApp.expose_app_in_browser": True,
+            "--LabApp.extension_manager": "readonly",
+        }
+        switches = ["--no-browser", "--allow-root"]
+        return [sys.executable, "-m", "jupyterlab", *switches, *(f"{name}={value}" for name, value in options.items())]
+
+    def write(self, name: str, *cells: str) -> None:
+        """Put a notebook of code cells into the server's folder."""
+        kernel = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
+        made = [
+            {"cell_type": "code", "id": f"c{number}", "metadata": {}, "source": source, "outputs": [], "execution_count": None}
+            for number, source in enumerate(cells)
+        ]
+        content = {"nbformat": 4, "nbformat_minor": 5, "metadata": kernel, "cells": made}
+        (self.work / name).write_text(json.dumps(content))
+
+    def read(self, name: str) -> Mapping[str, Any]:
+        """A saved notebook."""
+        content: Mapping[str, Any] = json.loads((self.work / name).read_text())
+        return content
+
+    def open(self, browser: Browser, name: str) -> Tab:
+        """Open a notebook in a new browser context, and wait for its kernel."""
+        context = browser.new_context(viewport={"width": 1280, "height": 900})
+        tab = Tab(context, self.url)
+        tab.page.goto(f"{self.url}/doc/tree/{name}?token={self._token}&reset")
+        tab.page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.context", timeout=60_000)
+        tab.page.evaluate(_READY)
+        return tab
+
+    def close(self) -> None:
+        """End the server."""
+        self._process.stop()
+
+
+class Tab:
+    """One page; ``errors`` holds what the console complained of, ``strangers`` every request to another place."""
+
+    def __init__(self, context: BrowserContext, home: str) -> None:
+        self._context = context
+        self._homes = (home, home.replace("http", "ws"), "data:", "blob:")
+        self.errors: list[str] = []
+        self.strangers: list[str] = []
+        context.on("request", self._requested)
+        self.page: Page = context.new_page()
+        self.page.on("console", self._told)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    def _requested(self, request: Request) -> None:
+        if not request.url.startswith(self._homes):
+            self.strangers.append(request.url)
+
+    def _told(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.errors.append(f"{message.text} ({message.location.get('url', '')})")
+
+    def command(self, name: str, arguments: Mapping[str, Any] | None = None) -> None:
+        """Carry out one of JupyterLab's commands, and wait until it is done."""
+        self.page.evaluate(
+            "([name, args]) => window.jupyterapp.commands.execute(name, args).then(() => null)", [name, arguments or {}]
+        )
+
+    def run(self) -> None:
+        """Run all cells."""
+        self.command("notebook:run-all-cells")
+
+    def outputs(self) -> Sequence[str]:
+        """The text of every output."""
+        return self.page.locator(".jp-OutputArea-output").all_inner_texts()
+
+    def close(self) -> None:
+        """End the kernel and the page."""
+        self.page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+        self._context.close()
