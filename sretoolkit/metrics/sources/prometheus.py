@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from sretoolkit.metrics.endpoint import Endpoint
 from sretoolkit.metrics.grid import Grid
 from sretoolkit.metrics.series import SeriesFrame
 from sretoolkit.metrics.source import Capabilities, MetricSource
+from sretoolkit.metrics.sources._prometheus_alertmanager import OPTIONS, Alertmanager, refusal
+from sretoolkit.metrics.sources._prometheus_alerts import alert_events, discovered, rule_states, target_states
 from sretoolkit.metrics.sources._prometheus_body import Result
 from sretoolkit.metrics.sources._prometheus_decode import Decoder
 from sretoolkit.metrics.sources._prometheus_health import examine
@@ -25,8 +28,11 @@ from sretoolkit.report import Report
 
 if TYPE_CHECKING:
     from sretoolkit.metrics.compiled import Compiled
+    from sretoolkit.metrics.entity import Entity
+    from sretoolkit.metrics.events import Event, Window
     from sretoolkit.metrics.matcher import Selector
     from sretoolkit.metrics.sli import SLI
+    from sretoolkit.metrics.states import CheckState
     from sretoolkit.metrics.windows import Samples
 
 MOST_POINTS = 11_000  # a server refuses a range of more points a series
@@ -34,21 +40,35 @@ _LONG = 1000  # moments from which on counting the series first costs next to no
 
 
 class Prometheus(MetricSource):
-    """A server with the Prometheus HTTP API."""
+    """A server with the Prometheus HTTP API.
 
+    ``alertmanager`` is the URL of the Alertmanager that it alerts to (with ``alertmanager_token``, or
+    ``alertmanager_username`` and ``alertmanager_password``), or a path on the same host (with the same login).
+    """
+
+    own_options = OPTIONS
     declared = Capabilities(history=True, quantile="bucketed", group_by=True, regex_filter=True, server_window=True)
 
     def __init__(self, endpoint: Endpoint, *, clock: Clock | None = None) -> None:
         super().__init__(endpoint, clock=clock)
         self._session = Session(endpoint, clock=self.clock)
         self._raw = Raw(self)
+        self._alertmanager = Alertmanager(self) if endpoint.options.get("alertmanager") else None
         self._client = PrometheusConnect(
             self._session.wire.http.remote.url, retry=Retry(total=0), session=self._session, method="POST"
         )
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do; silencing needs an Alertmanager."""
+        able = super().capabilities
+        return able if self._alertmanager else replace(able, verbs=able.verbs - {"silence"})
+
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+        if self._alertmanager:
+            self._alertmanager.close()
 
     def range(
         self, query: str, *, window: timedelta, step: timedelta | None = None, end: datetime | None = None
@@ -93,6 +113,35 @@ class Prometheus(MetricSource):
         """The raw samples in (start, end] (milliseconds), a series each."""
         return self._raw.fetch(selector, start, end)
 
+    def checks(self) -> list[CheckState]:
+        """Alert rules (pending alerts are not hard yet) and targets; with an Alertmanager also whether they are silenced.
+
+        A firing alert is critical unless its label ``severity`` says less; a target's check is its job.
+        """
+        alerts = list(rule_states(self))
+        return [*(self._alertmanager.merged(alerts) if self._alertmanager else alerts), *target_states(self)]
+
+    def events(self, window: Window) -> list[Event]:
+        """When alerts were pending and firing, and the silences of the Alertmanager."""
+        silences = list(self._alertmanager.silences(window)) if self._alertmanager else []
+        return sorted([*alert_events(self, window), *silences], key=lambda event: event.start)
+
+    def discover(self) -> list[Entity]:
+        """The hosts behind the targets, with their jobs."""
+        return discovered(self)
+
+    def silence(self, check: CheckState, window: Window, comment: str) -> str:
+        """Silence alerts with the check's labels in the Alertmanager."""
+        if not self._alertmanager:
+            raise refusal(self, "silence")
+        return self._alertmanager.silence(check, window, comment)
+
+    def unsilence(self, identifier: str) -> None:
+        """End a silence in the Alertmanager."""
+        if not self._alertmanager:
+            raise refusal(self, "unsilence")
+        self._alertmanager.unsilence(identifier)
+
     def version(self) -> str:
         """As ``/api/v1/status/buildinfo`` tells; "unknown" where a look-alike has no such page."""
         try:
@@ -135,7 +184,11 @@ class Prometheus(MetricSource):
 
     def status(self, page: str) -> dict[str, Any]:
         """What the server says about itself on one of its status pages."""
-        answer = self._session.request("GET", f"/api/v1/status/{page}").json()["data"]
+        return self.page(f"status/{page}")
+
+    def page(self, name: str, **parameters: str) -> dict[str, Any]:
+        """The data of one page of the API."""
+        answer = self._session.request("GET", f"/api/v1/{name}", params=parameters).json()["data"]
         return answer if isinstance(answer, dict) else {}
 
     def targets(self) -> list[dict[str, Any]]:
