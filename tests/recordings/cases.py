@@ -24,10 +24,10 @@ from tests.stack.local import written
 from tests.stack.replay import replay
 
 SOURCES = Path(__file__).parent / "sources"
-TRANSPORTS: dict[str, Callable[[list[Any]], AbstractContextManager[str]]] = {
+TRANSPORTS: dict[str, Callable[[list[Any], float], AbstractContextManager[str]]] = {
     "http": replay,
-    "file": written,
-    "tcp": riemann.replay,
+    "file": lambda contents, now: written(contents),
+    "tcp": lambda exchanges, now: riemann.replay(exchanges),
 }
 
 
@@ -56,7 +56,7 @@ class Case:
     @contextmanager
     def server(self) -> Iterator[str]:
         """What answers as the system did then; yields its URL."""
-        with TRANSPORTS[self.transport](self.exchanges) as url:
+        with TRANSPORTS[self.transport](self.exchanges, self.now) as url:
             yield url
 
     def check(self, answer: Any) -> None:

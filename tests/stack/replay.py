@@ -9,6 +9,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -43,8 +44,8 @@ def serve(handle: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
 def reply(
     request: BaseHTTPRequestHandler, status: int, content: bytes, kind: str = "application/json", **more: str
 ) -> None:
-    """Send one whole answer; ``more`` are headers, with ``_`` for ``-``."""
-    request.send_response(status)
+    """Send one whole answer; ``more`` are headers, with ``_`` for ``-``; without a ``Date`` it is that of this moment."""
+    (request.send_response_only if "Date" in more else request.send_response)(status)
     request.send_header("Content-Type", kind)
     request.send_header("Content-Length", str(len(content)))
     for name, value in more.items():
@@ -69,8 +70,12 @@ def asked(request: BaseHTTPRequestHandler) -> dict[str, Any]:
 
 
 @contextmanager
-def replay(exchanges: list[Exchange]) -> Iterator[str]:
-    """Answer exactly the recorded requests, in any order; anything else, or one left over, fails the test."""
+def replay(exchanges: list[Exchange], now: float | None = None) -> Iterator[str]:
+    """Answer exactly the recorded requests, in any order; anything else, or one left over, fails the test.
+
+    ``now`` is the moment that the server's clock shows (its ``Date``).
+    """
+    date = {} if now is None else {"Date": formatdate(now, usegmt=True)}
     left, complaints = list(exchanges), []
 
     def handle(request: BaseHTTPRequestHandler) -> None:
@@ -82,7 +87,9 @@ def replay(exchanges: list[Exchange]) -> Iterator[str]:
         left.remove(found)
         answer = found["response"]
         content = json.dumps(answer["json"]) if "json" in answer else answer["text"]
-        return reply(request, answer["status"], content.encode(), answer["type"], **answer.get("headers", {}))
+        return reply(
+            request, answer["status"], content.encode(), answer["type"], **{**date, **answer.get("headers", {})}
+        )
 
     with serve(handle) as url:
         yield url
