@@ -8,12 +8,13 @@ DEMO := .demo
 DEMO_ENV := SRETOOLKIT_STORE_URL=sqlite:///$(CURDIR)/$(DEMO)/store.db SRETOOLKIT_JOURNAL_KEYS=$(CURDIR)/$(DEMO)/keys \
   SRETOOLKIT_RECORDS_FOLDER=$(CURDIR)/$(DEMO)/records
 
-.PHONY: help demo test lint types notebooks test-live test-faults bench lab lock clean
+.PHONY: help demo test lint types notebooks test-live test-ui test-faults bench lab lock clean
 
 help:
 	@echo "make demo         run a runbook on this machine, on record (no root, no services)"
 	@echo "make test         the hermetic tests"
 	@echo "make test-live    install (apt, root) and start the real systems, and test against them"
+	@echo "make test-ui      the panels in a real JupyterLab and a real browser (apt, root)"
 	@echo "make test-faults  every fault, in full loops"
 	@echo "make lint types notebooks | bench | lab | lock | clean"
 
@@ -55,6 +56,10 @@ test-live: $(VENV)/.dev
 	tests/stack/install
 	$(BIN)/pytest -q -n $(WORKERS) -m live --durations=5
 
+test-ui: $(VENV)/.dev
+	tests/stack/install
+	$(BIN)/pytest -q -m ui tests/ui --durations=5
+
 test-faults: $(VENV)/.dev
 	tests/stack/install
 	EVERY_FAULT=1 $(BIN)/pytest -q -n $(WORKERS) -m live tests/live/faults
@@ -62,6 +67,7 @@ test-faults: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.commands
+	$(BIN)/python -m benchmarks.charts
 	$(BIN)/python -m benchmarks.journal_append
 
 lab: $(VENV)/.dev
