@@ -143,13 +143,17 @@ class Icinga2:
             config.write_text(_CONFIG.replace("FOLDER", str(self.folder)).replace("PORT", str(self.port)))
             command = [program("icinga2", "icinga2-bin"), "daemon", "-c", str(config), *self._places()]
             server = Process(self.folder, "icinga2", command)
-            if poll(lambda: server.child.poll() is not None or self._answers(), timeout=30) and self._answers():
+            if self._up(server):
                 self._stack.callback(server.stop)
                 return
             server.stop()
             log = server.log.read_text(errors="replace")
             if "ddress already in use" not in log or attempt == _ATTEMPTS - 1:
                 raise RuntimeError(f"icinga2 does not answer at {self.url}:\n{log[-4000:]}")
+
+    def _up(self, server: Process) -> bool:
+        poll(lambda: server.child.poll() is not None or self._answers(), timeout=30)
+        return server.child.poll() is None and self._answers()
 
     def _answers(self) -> bool:
         trust = ssl.create_default_context(cafile=str(self.folder / "data/certs/ca.crt"))
