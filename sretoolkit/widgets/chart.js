@@ -147,7 +147,7 @@ class Picture {
     const sized = new ResizeObserver(() => this.resize());
     sized.observe(this.root);
     this.stops.push(() => sized.disconnect());
-    const themed = new MutationObserver(() => this.u && this.draw());
+    const themed = new MutationObserver(() => this.repaint());
     themed.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-jp-theme-name"] });
     this.stops.push(() => themed.disconnect());
     this.root.addEventListener("keydown", (event) => this.key(event));
@@ -167,11 +167,20 @@ class Picture {
 
   resize() {
     if (!this.root.clientWidth) return; // not in the page yet, or hidden: it has neither width nor colours
-    if (!this.u) this.draw();
+    if (!this.u || this.stale) this.draw();
     else if (this.u.width !== this.width()) {
       this.u.setSize({ width: this.width(), height: HEIGHT });
       this.ask();
     }
+  }
+
+  // While a theme is exchanged, the page has no sizes for a moment.
+  repaint(tries = 20) {
+    this.stale = true;
+    requestAnimationFrame(() => {
+      if (this.root.clientWidth) this.resize();
+      else if (tries && this.root.isConnected) setTimeout(() => this.repaint(tries - 1), 100);
+    });
   }
 
   colour(name) {
@@ -180,6 +189,7 @@ class Picture {
 
   draw() {
     if (this.u) this.u.destroy();
+    this.stale = false;
     this.drawn = JSON.stringify([this.head.lines, this.head.scales]);
     this.u = new uPlot(this.options(), this.table(), this.plot);
     this.show();
@@ -194,7 +204,7 @@ class Picture {
       height: HEIGHT,
       ms: 1,
       tzDate: (time) => uPlot.tzDate(new Date(time), "Etc/UTC"),
-      cursor: { drag: { x: true, y: false }, bind: { dblclick: () => () => this.reset() } },
+      cursor: { y: false, drag: { x: true, y: false }, bind: { dblclick: () => () => this.reset() } },
       scales: { x: { time: true, range: (_, from, to) => (from == null ? [this.from, this.to] : [from, to]) }, y: { range: (_, low, high) => this.range(low, high) } },
       axes: [
         { ...paint, space: 80, size: 32, label: "UTC", labelSize: 16, labelGap: 0, font: "12px sans-serif", labelFont: "11px sans-serif",
@@ -239,6 +249,7 @@ class Picture {
   show() {
     this.u.setData(this.table(), false);
     this.u.setScale("x", { min: this.from, max: this.to });
+    this.root.dataset.resolution = this.resolution();
   }
 
   // Milliseconds a column of what is here for the window; 0 when nothing finer is to be had.
@@ -351,6 +362,7 @@ class Picture {
     ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
     ctx.clip();
     ctx.font = `${12 * ratio}px sans-serif`;
+    ctx.textBaseline = "alphabetic";
     ctx.lineWidth = ratio;
     const ground = this.colour("ground");
     const write = (text, x, y, colour, align) => {

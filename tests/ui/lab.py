@@ -38,7 +38,13 @@ class Lab:
         self._process.wait_for(f"{self.url}/api/status?token={self._token}", timeout=60)
 
     def _environment(self) -> list[str]:
-        names = {"JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR"}
+        names = {
+            "JUPYTER_CONFIG_DIR",
+            "JUPYTER_DATA_DIR",
+            "JUPYTER_RUNTIME_DIR",
+            "JUPYTERLAB_WORKSPACES_DIR",
+            "IPYTHONDIR",
+        }
         folders = {name: self._folder / name.lower() for name in sorted(names)}
         folders |= {"JUPYTERLAB_SETTINGS_DIR": self._folder / "settings", "HOME": self._folder}
         return [f"{name}={path}" for name, path in folders.items()]
@@ -60,7 +66,14 @@ class Lab:
         """Put a notebook of code cells into the server's folder."""
         kernel = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
         made = [
-            {"cell_type": "code", "id": f"c{number}", "metadata": {}, "source": source, "outputs": [], "execution_count": None}
+            {
+                "cell_type": "code",
+                "id": f"c{number}",
+                "metadata": {},
+                "source": source,
+                "outputs": [],
+                "execution_count": None,
+            }
             for number, source in enumerate(cells)
         ]
         content = {"nbformat": 4, "nbformat_minor": 5, "metadata": kernel, "cells": made}

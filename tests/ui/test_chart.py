@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sretoolkit.clock import poll
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
@@ -134,15 +136,14 @@ def test_a_million_points_are_drawn_and_zoomed(opened: Tab) -> None:
 def test_both_themes_are_readable(opened: Tab) -> None:
     """When the theme changes, the picture is drawn anew in colours of that theme."""
     page = opened.page
-    light = line_colour(page)
+    light, width = line_colour(page), page.locator(".srt-chart canvas").bounding_box()
     keep(page, "light")
     opened.command("apputils:change-theme", {"theme": "JupyterLab Dark"})
     page.wait_for_function("document.body.dataset.jpThemeLight === 'false'")
-    settled(page)
-    page.wait_for_timeout(300)
     dark = line_colour(page)
     assert light != dark
-    assert painted(page, dark) > 1000
+    assert poll(lambda: painted(page, dark) > 1000, timeout=10)
+    assert width == page.locator(".srt-chart canvas").bounding_box()
     assert 0 == painted(page, light)
     keep(page, "dark")
     opened.command("apputils:change-theme", {"theme": "JupyterLab Light"})
