@@ -65,7 +65,7 @@ class Lab:
     def write(self, name: str, *cells: str) -> None:
         """Put a notebook of code cells into the server's folder."""
         kernel = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
-        made = [
+        made: list[dict[str, Any]] = [
             {
                 "cell_type": "code",
                 "id": f"c{number}",

@@ -208,7 +208,7 @@ def test_a_record_holds_the_picture_once(write_notebook: Callable[..., Path]) ->
         "from sretoolkit.chart import Chart, Line\nfrom sretoolkit.widgets import ChartView\n"
         "ChartView(Chart('cpu', series=[Line('a', [0, 1e6], [1, 2])]))"
     )
-    notebook = nbformat.read(path, 4)  # type: ignore[no-untyped-call]
+    notebook = nbformat.read(path, 4)
     NotebookClient(notebook, timeout=60).execute()
     body, _ = HTMLExporter().from_notebook_node(notebook)
     assert 1 == body.count('alt="Chart: cpu')
