@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, Self
 from sretoolkit.errors import ConfigError
 
 Operator = Literal["=", "!=", "=~", "!~"]
-_NAME = re.compile(r"""[^\s{}"',=!~]+""")
+_NAME = re.compile(r"""(?:[^\s{}"',=!~\[]|\[(?:"(?:[^"\\]|\\.)*"|\[[^\[\]]*\]|[^\[\]"])*\]|\[)+""")
 _CONDITION = re.compile(
     r"""\s*(?P<label>[^\s{}"',=!~]+)\s*(?P<operator>=~|!~|!=|=)\s*(?P<value>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')\s*""",
     re.S,
