@@ -22,6 +22,7 @@ from sretoolkit.metrics.compiled import Compiled
 from sretoolkit.metrics.endpoint import Endpoint
 from sretoolkit.metrics.events import Event, Kept, Window
 from sretoolkit.metrics.grid import Grid
+from sretoolkit.metrics.matcher import Selector
 from sretoolkit.metrics.series import SeriesFrame
 from sretoolkit.metrics.sli import SLI
 from sretoolkit.metrics.source import SOURCES, Capabilities, MetricSource
@@ -181,28 +182,35 @@ class Grafana(MetricSource):
 
     def sli(self, sli: SLI, grid: Grid, *, exact: bool = False) -> Compiled:
         """As the plug-in for the data source's kind of system has it, asked through Grafana's proxy."""
+        with self._behind(f"the SLI {sli.name}", sli.name) as plug_in:
+            compiled = plug_in.sli(sli.on_source(plug_in), grid, exact=exact)
+
+        def ask() -> SeriesFrame:
+            with self._behind(f"the SLI {sli.name}", sli.name) as plug_in:
+                return plug_in.sli(sli.on_source(plug_in), grid, exact=exact).ask()
+
+        target = self._target
+        reason = f"through Grafana's {target.kind} {target.name or target.uid}: {compiled.reason}"
+        return Compiled(compiled.native, reason, ask, compiled.estimated)
+
+    def native(self, selector: Selector) -> str:
+        """As the plug-in for the data source's kind of system writes it."""
+        with self._behind(f"the selector {selector}", str(selector)) as plug_in:
+            return plug_in.native(selector)
+
+    def _behind(self, what: str, query: str) -> MetricSource:
+        """The plug-in for the data source's kind of system, speaking to it through Grafana's proxy."""
         target = self._target
         kind = SPOKEN.get(target.kind)
         if kind is None:
             reason = f"no plug-in knows how to ask a data source of the kind {target.kind}"
             known = ", ".join(sorted(set(SPOKEN.values())))
             nearest = f"name another data source (of {known}), or configure that system as a source of its own"
-            raise self.cannot(f"the SLI {sli.name}", sli.name, reason=reason, nearest=nearest)
-        given = self.endpoint.options.get("datasource_options", {})
-        remote = self._endpoint.remote
-        path = f"/api/datasources/proxy/uid/{quote(target.uid, safe='')}"
-        behind = replace(
-            self._endpoint, kind=kind, options=dict(given), remote=replace(remote, url=remote.url.rstrip("/") + path)
-        )
-        with SOURCES[kind](behind, clock=self.clock) as plug_in:
-            compiled = plug_in.sli(sli.on_source(plug_in), grid, exact=exact)
-
-        def ask() -> SeriesFrame:
-            with SOURCES[kind](behind, clock=self.clock) as plug_in:
-                return plug_in.sli(sli.on_source(plug_in), grid, exact=exact).ask()
-
-        reason = f"through Grafana's {kind} {target.name or target.uid}: {compiled.reason}"
-        return Compiled(compiled.native, reason, ask, compiled.estimated)
+            raise self.cannot(what, query, reason=reason, nearest=nearest)
+        remote, options = self._endpoint.remote, dict(self.endpoint.options.get("datasource_options", {}))
+        url = f"{remote.url.rstrip('/')}/api/datasources/proxy/uid/{quote(target.uid, safe='')}"
+        endpoint = replace(self._endpoint, kind=kind, options=options, remote=replace(remote, url=url))
+        return SOURCES[kind](endpoint, clock=self.clock)
 
     @cached_property
     def _target(self) -> DataSource:

@@ -27,6 +27,7 @@ from sretoolkit.metrics.endpoint import Endpoint
 from sretoolkit.metrics.entity import Entity
 from sretoolkit.metrics.events import Event, Kept, Window
 from sretoolkit.metrics.grid import Grid
+from sretoolkit.metrics.matcher import Selector
 from sretoolkit.metrics.series import SeriesFrame
 from sretoolkit.metrics.sli import SLI
 from sretoolkit.metrics.source import Capabilities, MetricSource
@@ -90,6 +91,10 @@ class Riemann(MetricSource):
             warnings=notes,
             query=query,
         )
+
+    def native(self, selector: Selector) -> str:
+        """The events of the service that the selector's metric names."""
+        return of_service(selector.metric, selector)
 
     def checks(self) -> Sequence[CheckState]:
         """Every indexed event that has a state; "ok", "warning" and "critical" as such, any other word is unknown."""
