@@ -73,6 +73,7 @@ object Service "slow" {
   host_name = "h2"; check_command = "dummy"; check_interval = 1s; retry_interval = 1s; max_check_attempts = 100000
   vars.dummy_state = 1; vars.dummy_text = "slow"
 }
+object Service "never" { host_name = "h2"; check_command = "passive"; enable_active_checks = false }
 object Service "passive" {
   host_name = "h2"; check_command = "passive"; enable_active_checks = false; max_check_attempts = 1
 }
