@@ -112,7 +112,7 @@ def question(text: str, source: str) -> Question:
             raise QueryError(f"{source}: the request has no source", source=source, query=text, hint=_HINT)
         return Question(text, sources, expressions)
     try:
-        selectors = [Selector.parse(line) for line in text.splitlines() if line.strip()]
+        selectors = [Selector.parse(line) for line in text.split("\n") if line.strip()]
     except ConfigError as error:
         raise QueryError(f"{source}: {error.message}", source=source, query=text, hint=error.hint) from error
     if not selectors or (lacking := [one for one in selectors if fault(one)]):
