@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import ssl
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
+from sretoolkit.config import Config
 from sretoolkit.metrics import connect
 from sretoolkit.metrics.events import Event, Window
 from sretoolkit.metrics.sources._riemann_query import literal
+from tests.stack.authority import Authority
 from tests.stack.process import program
 from tests.stack.riemann import Riemann
 
@@ -85,3 +89,20 @@ def test_a_query_that_is_wrong_is_refused_to_both(client: str, server: Riemann) 
     """The foreign client shows the server's refusal as we do."""
     done = run(client, server, "query", "service = (")
     assert done.returncode != 0 or "parse error" in done.stdout + done.stderr
+
+
+def test_a_foreign_client_over_tls(client: str, tmp_path: Path) -> None:
+    """With certificates of the same authority on all sides, both clients see the same event."""
+    authority = Authority(tmp_path)
+    (certificate, key), (own, own_key) = authority.issue("server"), authority.issue("client")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(authority.file))
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(certificate, key)
+    files = {"cafile": authority.file, "certfile": own, "keyfile": own_key}
+    options = [part for name, file in files.items() for part in ("-o", f"{name}={file}")]
+    with Riemann(tls=context) as server:
+        done = run(client, server, "send", "-h", "h1", "-S", "cpu", "-d", "0.25", "-G", *options)
+        assert 0 == done.returncode, done.stderr
+        given = {**server.options, "ca": str(authority.file), "cert": str(own), "key": str(own_key)}
+        with connect("stream", Config.of(sources={"stream": given})) as source:
+            assert [[0.25]] == source.instant('service = "cpu"').values.tolist()

@@ -109,9 +109,10 @@ def _of_frame(
             if field.kind != "number":
                 continue
             numbers = field.numbers()
+            nan = set(field.entities.get("NaN", ()))
             for key, places in rows.items():
                 own = dict(zip((one.name for one in texts), key, strict=True))
-                nans = sum(place in places for place in field.entities.get("NaN", ()))
+                nans = len(nan.intersection(places)) if nan else 0
                 yield {**own, **field.labels}, field.shown or field.name, times[places], numbers[places], nans
     except (ValueError, TypeError, IndexError) as error:
         raise Malformed("a value is no number or no time") from error

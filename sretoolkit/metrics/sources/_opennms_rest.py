@@ -84,7 +84,7 @@ def fiql(text: str) -> str:
 
     A ``*`` stays a wildcard to the server even so; whoever asks must look at the answer once more.
     """
-    return quote(text, safe="")
+    return quote(text, safe="", errors="replace")
 
 
 def fiql_time(at: datetime) -> str:

@@ -51,9 +51,9 @@ class Message(NamedTuple):
 def encode(message: Message) -> bytes:
     """The bytes of a message, without its length."""
     body = b"" if message.ok is None else _tag(2, _VARINT) + _varint(message.ok)
-    body += _bytes(3, message.error.encode()) if message.error else b""
+    body += _bytes(3, message.error.encode(errors="replace")) if message.error else b""
     if message.query is not None:
-        body += _bytes(5, _bytes(1, message.query.encode()))
+        body += _bytes(5, _bytes(1, message.query.encode(errors="replace")))
     return body + b"".join(_bytes(6, _event(event)) for event in message.events)
 
 
@@ -75,15 +75,15 @@ def decode(content: bytes) -> Message:
 
 def _event(event: RiemannEvent) -> bytes:
     texts = (2, event.state), (3, event.service), (4, event.host), (5, event.description)
-    body = b"".join(_bytes(number, text.encode()) for number, text in texts if text is not None)
-    body += b"".join(_bytes(7, tag.encode()) for tag in event.tags)
+    body = b"".join(_bytes(number, text.encode(errors="replace")) for number, text in texts if text is not None)
+    body += b"".join(_bytes(7, tag.encode(errors="replace")) for tag in event.tags)
     if event.time is not None:
         micros = round(event.time * 1_000_000)
         body += _tag(1, _VARINT) + _varint(micros // 1_000_000) + _tag(10, _VARINT) + _varint(micros)
     if event.ttl is not None:
         body += _tag(8, _FIXED32) + struct.pack("<f", event.ttl)
     for key, value in event.attributes.items():
-        body += _bytes(9, _bytes(1, key.encode()) + _bytes(2, value.encode()))
+        body += _bytes(9, _bytes(1, key.encode(errors="replace")) + _bytes(2, value.encode(errors="replace")))
     if isinstance(event.metric, int):
         body += _tag(13, _VARINT) + _varint(event.metric << 1 if event.metric >= 0 else (-event.metric << 1) - 1)
     elif event.metric is not None:

@@ -209,7 +209,7 @@ class Sensu(MetricSource):
     def annotate(self, event: Event) -> str:
         """Post a passing event of a proxy entity (option ``marker_entity``), which the backend makes and keeps."""
         stamp = round(event.start.timestamp() * 1000)
-        digest = hashlib.sha256(event.title.encode()).hexdigest()[:8]
+        digest = hashlib.sha256(event.title.encode(errors="replace")).hexdigest()[:8]
         name = f"marker-{stamp}-{digest}"
         told = {"title": event.title, "tags": "\n".join(event.tags), "end": event.end.isoformat() if event.end else ""}
         seconds = int(event.start.timestamp())

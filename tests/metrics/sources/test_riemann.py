@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dates
-import ipaddress
 import math
 import socket
 import ssl
@@ -16,10 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,6 +26,7 @@ from sretoolkit.metrics.matcher import Matcher, Selector
 from sretoolkit.metrics.sli import SLI
 from sretoolkit.metrics.sources._riemann_query import condition, literal, of_service
 from sretoolkit.metrics.sources._riemann_wire import Malformed, Message, RiemannEvent, decode, encode
+from tests.stack.authority import Authority
 from tests.stack.dataset import ERRORS
 from tests.stack.riemann import Riemann, listening
 from tests.stack.riemann_query import Field, ParseError, matches, parse
@@ -178,6 +173,12 @@ def test_any_bytes_are_read_or_refused(content: bytes) -> None:
         decode(content)
     except Malformed:
         return
+
+
+def test_text_that_no_utf8_can_hold_is_sent_with_a_replacement() -> None:
+    """Half a surrogate pair in a title does not break the sending."""
+    (found,) = decode(encode(Message(events=[RiemannEvent(service="deploy \ud800")]))).events
+    assert "deploy ?" == found.service
 
 
 def test_a_foreign_clients_bytes_are_read() -> None:
@@ -388,37 +389,15 @@ def test_a_login_that_riemann_does_not_know_is_refused(options: dict[str, Any]) 
         source("tcp://127.0.0.1:5555", **options)
 
 
-def certificate(folder: Path, name: str, authority: tuple[Any, Any] | None = None) -> tuple[Any, Any]:
-    """A key and certificate of that name, signed by the authority or by itself, as files in a folder."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    signer, issuer = (authority[0], authority[1].subject) if authority else (key, subject)
-    begin = datetime.now(dates.UTC) - timedelta(hours=1)
-    made = (
-        x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key.public_key())
-        .serial_number(x509.random_serial_number()).not_valid_before(begin).not_valid_after(begin + timedelta(days=2))
-        .add_extension(x509.BasicConstraints(ca=authority is None, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(signer, hashes.SHA256())
-    )  # fmt: skip
-    secret = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (folder / f"{name}.key").write_bytes(secret)
-    (folder / f"{name}.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    return key, made
-
-
 def test_tls_needs_the_right_authority_and_a_certificate_of_ours(tmp_path: Path) -> None:
     """With the server's authority and our certificate it works; without either it is refused in clear words."""
-    authority = certificate(tmp_path, "authority")
-    certificate(tmp_path, "server", authority)
-    certificate(tmp_path, "client", authority)
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(tmp_path / "authority.pem"))
+    authority = Authority(tmp_path)
+    (certificate, key), (own, own_key) = authority.issue("server"), authority.issue("client")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(authority.file))
     context.verify_mode = ssl.CERT_REQUIRED
-    context.load_cert_chain(tmp_path / "server.pem", tmp_path / "server.key")
-    ca: dict[str, Any] = {"ca": str(tmp_path / "authority.pem")}
-    ours: dict[str, Any] = {"cert": str(tmp_path / "client.pem"), "key": str(tmp_path / "client.key")}
+    context.load_cert_chain(certificate, key)
+    ca: dict[str, Any] = {"ca": str(authority.file)}
+    ours: dict[str, Any] = {"cert": str(own), "key": str(own_key)}
     with Riemann(tls=context) as server:
         server.answer(Message(events=[event("h1", "cpu", 0.5)]))
         with source(server.url, timeout="5s", **ca, **ours) as opened:
