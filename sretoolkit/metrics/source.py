@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sretoolkit.metrics.entity import Entity
     from sretoolkit.metrics.events import Event, Window
     from sretoolkit.metrics.grid import Grid
+    from sretoolkit.metrics.matcher import Selector
     from sretoolkit.metrics.series import SeriesFrame
     from sretoolkit.metrics.sli import SLI
     from sretoolkit.metrics.states import CheckState
@@ -95,6 +96,10 @@ class MetricSource:
     def instant(self, query: str, *, at: datetime | None = None) -> SeriesFrame:
         """The same at one moment (now): a frame with one row."""
         raise self.cannot("instant", query)
+
+    def native(self, selector: Selector) -> str:
+        """The series of a selector as the query, in the system's own language, that `range` and `instant` take."""
+        return str(selector)
 
     def sli(self, sli: SLI, grid: Grid, *, exact: bool = False) -> Compiled:
         """An indicator in this system's own terms, not asked yet: its value over ``sli.window`` up to each moment.

@@ -11,7 +11,11 @@ from sretoolkit.lazy import lazily
 
 if TYPE_CHECKING:
     from sretoolkit.widgets.chart import ChartView
+    from sretoolkit.widgets.explorer import MetricExplorer
 
-__all__ = ["ChartView"]
+__all__ = ["ChartView", "MetricExplorer"]
 
-__getattr__ = lazily(__name__, {"ChartView": "sretoolkit.widgets.chart"})
+__getattr__ = lazily(
+    __name__,
+    {"ChartView": "sretoolkit.widgets.chart", "MetricExplorer": "sretoolkit.widgets.explorer"},
+)

@@ -49,7 +49,8 @@ class ChartView(anywidget.AnyWidget):
 
     ``detail(start, end)`` gives a chart with finer data of that window (lines are matched by name); without it the detail
     is what ``chart`` holds. It is called in a thread, and what it raises is shown below the picture. ``keep`` is for how
-    long `append` keeps samples. ``chart`` is what is shown now.
+    long `append` keeps samples. ``live`` False makes it a picture, True a part of another live widget; None looks who is
+    there. ``chart`` is what is shown now.
     """
 
     _esm = _file("uplot/uPlot.iife.min.js", "chart.js")
@@ -58,7 +59,10 @@ class ChartView(anywidget.AnyWidget):
     data = traitlets.Bytes().tag(sync=True)
     marks = traitlets.Bytes().tag(sync=True)
 
-    def __init__(self, chart: Chart, *, detail: Detail | None = None, keep: timedelta | None = None) -> None:
+    def __init__(
+        self, chart: Chart, *, detail: Detail | None = None, keep: timedelta | None = None, live: bool | None = None
+    ) -> None:
+        self._live = live
         self._detail = detail
         self._keep = keep
         self._lock = threading.Lock()
@@ -69,7 +73,7 @@ class ChartView(anywidget.AnyWidget):
 
     def open(self) -> None:
         """Reach for the front end, where somebody looks on."""
-        if attended():
+        if attended() if self._live is None else self._live:
             super().open()
 
     def append(self, lines: Sequence[Line]) -> None:

@@ -13,6 +13,7 @@ from sretoolkit.errors import SREToolkitError
 from sretoolkit.metrics import Selector, connect
 from sretoolkit.report import escape
 from sretoolkit.widgets.chart import ChartView
+from sretoolkit.widgets.frontend import attended
 from sretoolkit.widgets.latest import Latest
 
 _RANGES = ("5m", "15m", "1h", "3h", "6h", "12h", "1d", "2d", "7d", "30d")
@@ -47,6 +48,7 @@ class MetricExplorer(widgets.VBox):
         self.said = widgets.HTML()
         self.picture = widgets.VBox()
         self._work = Latest(self._answer, name="explorer")
+        self._asked = ""
         form = widgets.HBox(
             [self.source, self.metric, self.where, self.range, self.ask], layout=widgets.Layout(flex_flow="row wrap")
         )
@@ -60,11 +62,19 @@ class MetricExplorer(widgets.VBox):
         else:
             self.said.value = "no source is configured: add a table [sources.NAME] to sretoolkit.toml"
 
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        if attended():
+            return super()._repr_mimebundle_(**kwargs)
+        text = "A panel to look around in the monitoring systems: open this notebook in JupyterLab."
+        return {"text/plain": text, "text/html": f"<p><i>{text}</i></p>"}, {}
+
     def _by_form(self) -> None:
         self.said.value = "asking …"
         self._work.ask("series", ("form", self.source.value, self.metric.value, self.where.value, self.range.value))
 
     def _by_query(self) -> None:
+        if self.query.value == self._asked:  # it was written there by us
+            return
         self.said.value = "asking …"
         self._work.ask("series", ("query", self.source.value, self.query.value, self.range.value))
 
@@ -74,9 +84,11 @@ class MetricExplorer(widgets.VBox):
                 self._list(order[1])
             else:
                 self._show(order)
-        except SREToolkitError as error:
-            remedy = f"<br><i>next: {escape(error.hint)}</i>" if error.hint else ""
-            self.said.value = f"<b>{type(error).__name__}</b>: {escape(error.message)}{remedy}"
+        except Exception as error:  # whatever it is, it is for whoever looks at the panel
+            hint = error.hint if isinstance(error, SREToolkitError) else ""
+            text = error.message if isinstance(error, SREToolkitError) else str(error)
+            remedy = f"<br><i>next: {escape(hint)}</i>" if hint else ""
+            self.said.value = f"<b>{type(error).__name__}</b>: {escape(text)}{remedy}"
             self.picture.children = ()
 
     def _list(self, name: str) -> None:
@@ -100,8 +112,7 @@ class MetricExplorer(widgets.VBox):
             with connect(name, self._config) as finer:
                 return finer.range(native, window=end - start, end=end).chart(native)
 
-        with self.query.hold_trait_notifications():
-            self.query.set_trait("value", native)
+        self._asked = self.query.value = native
         self.code.value = f"metrics.query({name!r}, {native!r}, window=timedelta(seconds={window.total_seconds():g}))"
         self.said.value = "<br>".join(escape(text) for text in [f"{len(frame)} series", *frame.warnings])
-        self.picture.children = (ChartView(frame.chart(native), detail=detail),)
+        self.picture.children = (ChartView(frame.chart(native), detail=detail, live=True),)
