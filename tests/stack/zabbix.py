@@ -35,7 +35,9 @@ from tests.stack.dataset import METRIC, Dataset
 from tests.stack.postgres import Postgres
 from tests.stack.process import Process, free_port, program
 
-CACHE = Path(os.environ.get("SRETOOLKIT_STACK_CACHE") or Path.home() / ".cache/sretoolkit-stack")
+_CACHES = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")  # read at once: each test has its own home
+CACHE = Path(os.environ.get("SRETOOLKIT_STACK_CACHE") or _CACHES / "sretoolkit-stack")
+_BACKEND, _FRONTEND = "zabbix-server-pgsql", "zabbix-frontend-php"
 SETTINGS = Path("/etc/zabbix/zabbix.conf.php")
 _ATTEMPTS = 5  # somebody else may take a free port between our look and the server's start
 _PACKET = 250
@@ -83,9 +85,7 @@ HistoryCacheSize=8M
 TrendCacheSize=4M
 ValueCacheSize=8M
 """
-_TABLES = (
-    "role|role_rule|users|usrgrp|users_groups|config|config_autoreg_tls|hstgrp|globalmacro|graph_theme|regexps|expressions"
-)
+_TABLES = "role|role_rule|users|usrgrp|users_groups|config|config_autoreg_tls|hstgrp|globalmacro|graph_theme|regexps|expressions"
 
 
 @dataclass(frozen=True)
@@ -243,7 +243,7 @@ class Zabbix:
         return int(told[1]) if told else 0
 
     def _fill(self) -> None:
-        share = self._place("usr/share/zabbix-server-pgsql")
+        share = self._place(_BACKEND, "usr/share/zabbix-server-pgsql")
         schema, data = (gzip.decompress((share / f"{name}.sql.gz").read_bytes()) for name in ("schema", "data"))
         keep = re.compile(rf"INSERT INTO ({_TABLES}) ")  # without 300 templates: 13 kB of 32 MB
         rows = [part for part in re.split(r"(?m)^(?=INSERT INTO )", data.decode()) if keep.match(part)]
@@ -256,9 +256,9 @@ class Zabbix:
         command = [str(self.database.programs / "psql"), "-qX", "-h", "127.0.0.1", "-p", str(self.database.port)]
         subprocess.run([*command, "-U", "postgres", "-c", text], check=True, capture_output=True, timeout=60)
 
-    def _place(self, path: str) -> Path:
+    def _place(self, package: str, path: str) -> Path:
         """Where this version's files are: Debian's own, or those unpacked beside."""
-        place = Path("/") / path if self.version == "6.0" else CACHE / f"zabbix-{self.version}" / path
+        place = Path("/") / path if self.version == "6.0" else CACHE / f"{package}-{self.version}" / path
         if not place.exists():
             raise RuntimeError(f"Zabbix {self.version} is missing ({place}); run tests/stack/install as root")
         return place
@@ -270,7 +270,7 @@ class Zabbix:
             config.write_text(
                 _SERVER.format(port=self.trapper, database=self.database.port, folder=self.folder), encoding="utf-8"
             )
-            command = [str(self._place("usr/sbin/zabbix_server")), "-f", "-c", str(config)]
+            command = [str(self._place(_BACKEND, "usr/sbin/zabbix_server")), "-f", "-c", str(config)]
             if os.geteuid() == 0:  # the server drops root by itself, to a user that then must own its folder
                 subprocess.run(["chown", "-R", "zabbix:zabbix", str(self.folder)], check=True)
                 command = ["setpriv", "--reuid=zabbix", "--regid=zabbix", "--clear-groups", *command]
@@ -298,7 +298,7 @@ class Zabbix:
             settings = {"opcache.enable_cli": "1", "variables_order": "EGPCS", "memory_limit": self.memory}
             settings |= {"max_execution_time": "300", "post_max_size": "16M", "display_errors": "0"}
             options = [part for key, value in settings.items() for part in ("-d", f"{key}={value}")]
-            where = ["-S", f"127.0.0.1:{self.port}", "-t", str(self._place("usr/share/zabbix"))]
+            where = ["-S", f"127.0.0.1:{self.port}", "-t", str(self._place(_FRONTEND, "usr/share/zabbix"))]
             ports = [f"ZBX_DB_PORT={self.database.port}", f"ZBX_PORT={self.trapper}"]
             web = Process(self.folder, "web", ["env", *ports, php, *options, *where])
             try:
