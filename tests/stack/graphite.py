@@ -53,7 +53,7 @@ TAG_UPDATE_INTERVAL = 1
 TAG_QUEUE_SIZE = 10000
 CARBON_METRIC_INTERVAL = 1
 """
-_SCHEMAS = "[carbon]\npattern = ^carbon\\.\nretentions = 1s:1h\n[all]\npattern = .*\nretentions = {retentions}\n"
+_SCHEMAS = "[carbon]\npattern = ^carbon\\.\nretentions = 60s:1d\n[all]\npattern = .*\nretentions = {retentions}\n"
 _AGGREGATION = "[all]\npattern = .*\nxFilesFactor = 0\naggregationMethod = {method}\n"
 _WEB = """SECRET_KEY = 'test'
 ALLOWED_HOSTS = ['*']

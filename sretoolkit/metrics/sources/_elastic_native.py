@@ -40,6 +40,8 @@ class Question:
         self.aggs: dict[str, Any] = (
             next((self.body[name] for name in _NEST if name in self.body), {}) if self.body else {}
         )
+        if not isinstance(self.aggs, dict):
+            raise self._wrong("its aggregations are no objects")
         self.own: int | None = None
         if self.aggs:
             try:
@@ -92,7 +94,8 @@ class Question:
             if not self.own:
                 one.update(self._steps(grid))
                 one.setdefault("min_doc_count", 1)
-        between = self.source.between(grid.first - grid.step, grid.last)
+        early = 1 if self.own else 0  # the first of the query's own buckets holds its start
+        between = self.source.between(grid.first - grid.step - early, grid.last)
         query = self.body.get("query")
         rest = {key: value for key, value in self.body.items() if key not in ("query", "size", *_NEST)}
         filters = [between, *([query] if query else [])]

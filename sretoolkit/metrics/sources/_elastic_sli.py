@@ -195,7 +195,10 @@ class Indicator:
         composite, aggs = self._composite(grid), self._windows(grid)
         for bucket in self.source.search.groups(self.source.index, plain, composite, aggs, remarks, name):
             group = tuple(shown(bucket["key"][str(number)]) for number in range(len(self.sli.by)))
-            kept.setdefault(group, bucket["windows"]["buckets"])
+            windows = bucket["windows"]["buckets"]
+            if group in kept and isinstance(windows, dict):
+                raise self._cannot("a label is empty in some documents and missing in others", "measure it exactly")
+            kept[group] = [*kept[group], *windows] if group in kept else windows  # an empty label is a missing one
             self.source.afford(len(kept) * self._each(grid), name)
         return self._put_together(grid, kept)
 
@@ -231,8 +234,9 @@ class Indicator:
             part = bucket[name]
             counted = part["count"]["value"] if "count" in part else part["doc_count"]
             if 0 <= slot < slots and counted:
-                values[slot] = part["value"]["value"] if "value" in part else part["doc_count"]
-                counts[slot] = counted
+                value = part["value"]["value"] if "value" in part else part["doc_count"]
+                values[slot] = max(values[slot], value) if self.sli.kind == "saturation" else values[slot] + value
+                counts[slot] += counted
         steps = self.grid.step // self.bucket if self.grid.count > 1 else 1
         low = np.arange(grid.count) * steps
         high = low + self.width // self.bucket
