@@ -104,13 +104,11 @@ def record(upstream: str, exchanges: list[Exchange], clean: Callable[[str], str]
 
     def handle(request: BaseHTTPRequestHandler) -> None:
         got = asked(request)
-        form = urllib.parse.urlencode(got["parameters"])
-        url, data = upstream + got["path"], form.encode()
-        if got["method"] == "GET":
-            url, data = f"{url}?{form}", None  # type: ignore[assignment]
+        form = urllib.parse.urlencode(got["parameters"], doseq=True)
+        as_form = request.headers.get("Content-Type", "").startswith("application/x-www-form-urlencoded")
+        url, data = upstream + got["path"] + ("" if as_form else f"?{form}"), form.encode() if as_form else None
         headers = {}
         if "json" in got:
-            url = f"{upstream}{got['path']}?{form}"
             data, headers = json.dumps(got["json"]).encode(), {"Content-Type": "application/json"}
         try:
             asked_again = urllib.request.Request(url, data, headers, method=got["method"])
