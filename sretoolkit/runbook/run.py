@@ -299,15 +299,15 @@ def _grant(session: Session, secrets: Mapping[str, str]) -> dict[str, Any]:
 def _secrets(order: Order, config: Config) -> dict[str, str]:
     """The values that this runbook was named: its Secret parameters, and those of its HostName and SourceName parameters.
 
-    An empty list of names means all there are; then one that cannot be resolved must not keep the others from the run.
+    An empty list of sources means all there are; then one that cannot be resolved must not keep the others from the run.
     """
     references: list[str] = []
     wanted: list[str] = []
     for item in order.runbook.parameters.items:
         sections = [section for name, section in _ENDPOINTS.items() if name in str(item.kind)]
-        if order.parameters[item.name] == []:
-            names = [(section, name) for section in sections for name in config.names(section)]
-            wanted += [found for section, name in names for found in config.secret_references(section, name)]
+        if order.parameters[item.name] == [] and "sources" in sections:
+            for name in config.names("sources"):
+                wanted += config.secret_references("sources", name)
         for given in _leaves(order.parameters[item.name]):
             if isinstance(given, Secret):
                 references.append(given.reference)
