@@ -92,10 +92,9 @@ def config(stack: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "journal": {"keys": str(tmp_path / "keys")},
         "records": {"folder": str(tmp_path / "records")},
     }
-    lines = [
-        f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
-        for name, table in tables.items()
-    ]
+    lines = []
+    for name, table in tables.items():
+        lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
     path = tmp_path / "sretoolkit.toml"
     path.write_text("\n".join(lines))
     monkeypatch.setenv("SRETOOLKIT_CONFIG", str(path))  # for the runbooks' kernels, too
@@ -126,7 +125,8 @@ def test_the_health_of_all_is_asked_at_once(config: Config) -> None:
     states = {row[0]: row[1] for row in table.rows}
     versions = {row[0]: row[3] for row in table.rows}
     assert set(SYSTEMS) == set(states)
-    assert [] == [name for name, version in versions.items() if version in ("", "unknown")]
+    untold = [name for name, version in versions.items() if version in ("", "unknown")]
+    assert ["victoria"] == untold  # Debian builds it without a version: it has none to tell
     assert [] == [str(one) for one in report.findings if one.severity in ("critical", "high")], str(report)
     assert "3." == versions["prometheus3"][:2]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
 
 MOST_POINTS = 11_000  # a server refuses a range of more points a series
 _LONG = 1000  # moments from which on counting the series first costs next to nothing
-
-_VICTORIA = re.compile(r'vm_app_version\{.*short_version="v?([^"]+)"')
 
 
 class Prometheus(MetricSource):
@@ -146,18 +143,11 @@ class Prometheus(MetricSource):
         self._alertmanager.unsilence(identifier)
 
     def version(self) -> str:
-        """As ``/api/v1/status/buildinfo`` tells, or the own metrics of a VictoriaMetrics; "unknown" where neither does."""
+        """As ``/api/v1/status/buildinfo`` tells; "unknown" where a look-alike does not."""
         try:
             return str(self.status("buildinfo").get("version", "unknown"))
         except SourceError:
-            return self._victoria_version()
-
-    def _victoria_version(self) -> str:
-        try:
-            found = _VICTORIA.search(self.wire.ask("GET", "/metrics").text)
-        except SourceError:
             return "unknown"
-        return found[1] if found else "unknown"
 
     def health(self) -> Report:
         """Version, failed configuration reloads, damaged data, targets that are down, and a clock that differs."""
