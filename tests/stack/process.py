@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -26,6 +27,15 @@ def program(name: str, package: str) -> str:
     if not found:
         raise RuntimeError(f"{name} is missing; install it: apt-get install {package}")
     return found
+
+
+def unpacked(name: str, major: str) -> Path:
+    """Where ``tests/stack/install`` unpacked a newer version of a package; raises `RuntimeError` when it did not."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(os.environ.get("SRETOOLKIT_STACK_CACHE") or Path(cache) / "sretoolkit-stack") / f"{name}-{major}"
+    if not folder.is_dir():
+        raise RuntimeError(f"{name} {major} is not unpacked at {folder}; run tests/stack/install")
+    return folder
 
 
 class Process:
