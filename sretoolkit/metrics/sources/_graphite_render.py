@@ -10,7 +10,6 @@ import html
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from json import JSONDecoder
 from typing import Any
 
@@ -89,11 +88,6 @@ class Renderer:
 def native(target: str, start: int, end: int) -> str:
     """The question as it goes over the wire."""
     return f"/render?target={target}&from={start}&until={end}&format=json"
-
-
-def grain(series: Sequence[Series]) -> timedelta:
-    """The longest step between points."""
-    return timedelta(seconds=max((one.step for one in series), default=0))
 
 
 def _elements(text: str) -> Iterator[dict[str, Any]]:

@@ -110,6 +110,16 @@ def templates(paths: Any) -> list[Template]:
     return [Template(text) for text in given if text]
 
 
+def whole(target: Target) -> str | None:
+    """The target with every condition in it; None when Graphite's grammar cannot carry one."""
+    terms = [denied(matcher) for matcher in target.apart]
+    if (target.template and terms) or not all(terms):
+        return None
+    return (
+        target.text.removesuffix(")") + "".join(f",{_quoted(term)}" for term in terms) + ")" if terms else target.text
+    )
+
+
 def series_of(path: str) -> tuple[str, dict[str, str]]:
     """A series' name and tags from ``name;tag=value;...``."""
     name, *pairs = path.split(";")
@@ -119,7 +129,7 @@ def series_of(path: str) -> tuple[str, dict[str, str]]:
 
 def fault(target: str) -> tuple[str, int] | None:
     """What is wrong with a target and where: Graphite itself reads up to there and forgets the rest in silence."""
-    depth, at, opened, closed = 0, 0, [], False
+    depth, at, opened, closed = 0, len(target) - len(target.lstrip()), [], False
     while at < len(target):
         sign = target[at]
         if sign in "\"'":
@@ -161,6 +171,16 @@ def _string_end(target: str, start: int) -> int:
 
 def _apart(selector: Selector, sent: Any, nothing: str) -> tuple[Matcher, ...]:
     return tuple(one for one in selector.matchers if sent(one) == nothing)
+
+
+def denied(matcher: Matcher) -> str:
+    """A condition with ``!=`` or ``!~`` as a tag expression, for a query of the user's own; "" when there is none.
+
+    It is not sent for an indicator: a database that takes no notice of case would deny too much.
+    """
+    kept = matcher._replace(operator="=~" if matcher.is_regex else "=")
+    term = _term(kept) if matcher.operator.startswith("!") else ""
+    return term.replace("=", "!=", 1) if term else ""
 
 
 def _term(matcher: Matcher) -> str:

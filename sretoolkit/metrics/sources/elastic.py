@@ -19,6 +19,7 @@ the JSON of a search; a ``date_histogram`` in it without an interval has the ste
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ from sretoolkit.metrics.entity import Entity
 from sretoolkit.metrics.events import Event, Window
 from sretoolkit.metrics.grid import Grid
 from sretoolkit.metrics.source import Capabilities, MetricSource
-from sretoolkit.metrics.sources._elastic_fields import DOCUMENTS
+from sretoolkit.metrics.sources._elastic_fields import DOCUMENTS, Fields
 from sretoolkit.metrics.sources._elastic_health import examine
 from sretoolkit.metrics.sources._elastic_hosts import machines
 from sretoolkit.metrics.sources._elastic_native import Question
@@ -40,6 +41,7 @@ from sretoolkit.metrics.sources._elastic_sli import Indicator
 
 if TYPE_CHECKING:
     from sretoolkit.metrics.compiled import Compiled
+    from sretoolkit.metrics.matcher import Selector
     from sretoolkit.metrics.series import SeriesFrame
     from sretoolkit.metrics.sli import SLI
     from sretoolkit.report import Report
@@ -112,6 +114,15 @@ class Elastic(MetricSource):
         if question.nothing():
             raise question.no_match(grid)
         return frame
+
+    def native(self, selector: Selector) -> str:
+        """The selector as the JSON of a search: how many documents match, or the statistics of its field in each step."""
+        fields, name = Fields(self), str(selector)
+        body: dict[str, Any] = {"query": fields.query(selector, name)}
+        if not self.counts(selector.metric):
+            stats = {selector.metric: {"stats": {"field": fields.number(selector.metric, name)}}}
+            body["aggs"] = {"steps": {"date_histogram": {"field": self.time_field}, "aggs": stats}}
+        return json.dumps(body, ensure_ascii=False)
 
     def sli(self, sli: SLI, grid: Grid, *, exact: bool = False) -> Compiled:
         """Counted by the cluster, put together here; see `sretoolkit.metrics.sources._elastic_sli`."""

@@ -29,12 +29,13 @@ from sretoolkit.metrics.source import Capabilities, MetricSource
 from sretoolkit.metrics.sources._graphite_health import examine
 from sretoolkit.metrics.sources._graphite_render import Renderer, Series
 from sretoolkit.metrics.sources._graphite_sli import LOOKBACK, Indicator
-from sretoolkit.metrics.sources._graphite_target import fault, series_of, templates
+from sretoolkit.metrics.sources._graphite_target import compiled, fault, series_of, templates, whole
 from sretoolkit.metrics.sources._graphite_tree import machines
 from sretoolkit.metrics.windows import Samples, gathered
 
 if TYPE_CHECKING:
     from sretoolkit.metrics.compiled import Compiled
+    from sretoolkit.metrics.matcher import Selector
     from sretoolkit.metrics.series import SeriesFrame
     from sretoolkit.metrics.sli import SLI
     from sretoolkit.report import Report
@@ -104,6 +105,19 @@ class Graphite(MetricSource):
             Samples(one.labels, one.times[-1:] * 0 + grid.first, one.values[-1:]) for one in self._named(series, notes)
         ]
         return gathered(grid, newest, source=self.name, query=query, warnings=notes)
+
+    def native(self, selector: Selector) -> str:
+        """The selector as a target; raises `NotExpressible` where no target can carry one of its conditions."""
+        target = compiled(selector, self.paths)
+        text = whole(target) if target else None
+        if text is None:
+            raise self.cannot(
+                f"the selector {selector} as a target",
+                str(selector),
+                reason="Graphite's grammar, or a path's nodes, cannot carry one of its conditions",
+                nearest="an SLI with this selector: there such conditions are held against the answer",
+            )
+        return text
 
     def sli(self, sli: SLI, grid: Grid, *, exact: bool = False) -> Compiled:
         """Added up here from the archive's points, which is exact; see `sretoolkit.metrics.sources._graphite_sli`."""
