@@ -190,7 +190,10 @@ def _term(matcher: Matcher) -> str:
     if matcher.operator == "=":
         return f"{matcher.label}={matcher.value}" if _VALUE.fullmatch(matcher.value) else ""
     plain = _PLAIN.fullmatch(matcher.value) and not _DIALECT.search(matcher.value)
-    return f"{matcher.label}=~^({matcher.value})$" if plain and not re.fullmatch(matcher.value, "") else ""
+    inside = matcher.value.replace(
+        "\\.", "[.]"
+    )  # a backslash in a string means nothing in one Graphite, much in another
+    return f"{matcher.label}=~^({inside})$" if plain and not re.fullmatch(matcher.value, "") else ""
 
 
 def _node(matcher: Matcher) -> str:
