@@ -13,7 +13,7 @@ from sretoolkit.config import Config
 from sretoolkit.errors import ConfigError, SREToolkitError
 from sretoolkit.metrics.asking import everywhere
 from sretoolkit.metrics.slo import SLO, Budget
-from sretoolkit.report import Finding, Report, Table
+from sretoolkit.report import Finding, Report, Severity, Table
 
 if TYPE_CHECKING:
     from sretoolkit.metrics.series import SeriesFrame
@@ -125,32 +125,34 @@ def _rough(time: timedelta) -> str:
 
 
 def _findings(slo: SLO, budget: Budget) -> list[Finding]:
+    """One for each group, so that the page stays short, and what is not known apart."""
     subject = f"{slo.name} ({budget.group})" if budget.group else slo.name
-    found = []
-    if budget.left <= 0:
-        summary = (
-            f"the error budget is gone: {_percent(1 - budget.errors)} good, the objective is {_percent(slo.objective)}"
-        )
-        remedy = "stop changes that are not repairs until it recovers"
-        found.append(Finding(severity="critical", subject=subject, summary=summary, proof="certain", remedy=remedy))
+    gone = budget.left <= 0
+    told = []
+    if gone:
+        told.append(f"the error budget is gone: {_percent(1 - budget.errors)} good, not {_percent(slo.objective)}")
     if budget.urgency:
-        page = budget.urgency == "page"
-        summary = f"{budget.why}; budget gone {_forecast(budget)}"
-        remedy = "act now: what changed? (sretoolkit run alert_triage)" if page else "plan a repair within days"
-        found.append(
-            Finding(
-                severity="critical" if page else "high",
-                subject=subject,
-                summary=summary,
-                proof="certain",
-                remedy=remedy,
-            )
+        told.append(budget.why + ("" if gone else f"; budget gone {_forecast(budget)}"))
+    remedies = {
+        "page": "act now: what changed? (sretoolkit run alert_triage)",
+        "ticket": "plan a repair within days",
+        "": "stop changes that are not repairs until it recovers",
+    }
+    severity: Severity = "critical" if gone or budget.urgency == "page" else "high"
+    found = [
+        Finding(
+            severity=severity,
+            subject=subject,
+            summary="; ".join(told),
+            proof="certain",
+            remedy=remedies[budget.urgency],
         )
-    found += [
+    ]
+    silent = [
         Finding(severity="medium", subject=subject, summary=text, proof="certain", remedy="is it still collected?")
         for text in budget.warnings
     ]
-    return found
+    return [*(found if told else []), *silent]
 
 
 def _unknown(slo: SLO, error: SREToolkitError) -> Finding:

@@ -173,7 +173,7 @@ class SLO:
 
     def _judged(self, burn: Mapping[timedelta, float]) -> tuple[Urgency, str]:
         for rule in RULES:
-            limit = rule.budget * self.period / rule.window
+            limit = max(1.0, rule.budget * self.period / rule.window)  # a pace of 1 or less lasts for the whole period
             both = [burn.get(window, math.nan) for window in (rule.window, rule.window / _SHORT)]
             if all(rate > limit for rate in both):
                 why = (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sretoolkit.clock import Clock
 from sretoolkit.config import Config
-from sretoolkit.errors import SREToolkitError
+from sretoolkit.errors import NotExpressible, SREToolkitError
 from sretoolkit.metrics.asking import PATIENCE, Answers, everywhere
 from sretoolkit.metrics.events import Event, Window
 from sretoolkit.metrics.sli import SLI
@@ -239,11 +239,12 @@ def _report(
     counts = {
         state: sum(trouble.worst.state == state for trouble in open_ones) for state in STATES if state in _SEVERITY
     }
+    missing = sum(not isinstance(error, NotExpressible) for error in answers.errors.values())
     facts: dict[str, Any] = {
         **{str(state): count for state, count in counts.items() if count},
         "handled": len(found) - len(open_ones),
         "ok": sum(state.state == "ok" for state in states),
-        "sources": f"{len(answers.found)} of {len(answers.found) + len(answers.errors)} answered",
+        "sources": f"{len(answers.found)} of {len(answers.found) + missing} answered",
         "at": f"{now:%Y-%m-%d %H:%M:%S} UTC",
     }
     return Report(title, findings, tables, facts=facts)
@@ -266,7 +267,7 @@ def _finding(trouble: Trouble, now: datetime, before: Sequence[Event]) -> Findin
     return Finding(
         severity=_SEVERITY[worst.state],
         subject=trouble.entity or worst.source,
-        summary=f"{trouble.check} is {worst.state}{marks}",
+        summary=f"{trouble.check or 'the host itself'} is {worst.state}{marks}",
         evidence="\n".join(dict.fromkeys(lines)),
         remedy=remedy,
     )
@@ -278,7 +279,7 @@ def _row(trouble: Trouble, now: datetime) -> list[str]:
     return [
         worst.state,
         trouble.entity,
-        trouble.check,
+        trouble.check or "(host)",
         _time(trouble.since, now),
         seen,
         trouble.handled,
