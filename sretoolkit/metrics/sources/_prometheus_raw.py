@@ -25,7 +25,8 @@ _HEADERS = {
     "Content-Encoding": "snappy",
     "X-Prometheus-Remote-Read-Version": "0.1.0",
 }
-_LACKING = frozenset({400, 403, 404, 405, 406, 415, 422, 501})  # 403: a proxy, such as Grafana's, that lets queries pass alone
+# 403: a proxy, such as Grafana's, that lets queries pass alone
+_LACKING = frozenset({400, 403, 404, 405, 406, 415, 422, 501})
 _AT_ONCE = 8192  # chunks; more would only take more memory
 _LONGEST_FRAME = 1 << 28
 Ways = Callable[["Raw", Selector, int, int], "list[Samples] | None"]
