@@ -69,6 +69,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.commands
 	$(BIN)/python -m benchmarks.charts
 	$(BIN)/python -m benchmarks.journal_append
+	$(BIN)/python -m benchmarks.metrics
 
 lab: $(VENV)/.dev
 	$(BIN)/sretoolkit lab
