@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from sretoolkit.clock import Clock
-from sretoolkit.errors import ConfigError, QueryError, SourceError
+from sretoolkit.errors import ConfigError, HTTPError, QueryError, SourceError
 from sretoolkit.metrics.endpoint import Endpoint
 from sretoolkit.metrics.entity import Entity
 from sretoolkit.metrics.events import Event, Window
@@ -167,9 +167,13 @@ class Elastic(MetricSource):
             hint = "an id is what annotate gave: INDEX/ID"
             raise QueryError(f"{self.name}: {identifier!r} is no marker's id", source=self.name, hint=hint)
         path = f"/{quote(index, safe='-')}/_doc/{quote(name, safe='')}"
-        answer = self.search.wire.http.send("DELETE", path, params={"refresh": "wait_for"}, repeatable=True)
+        wire = self.search.wire
+        try:
+            answer = wire.http.send("DELETE", path, params={"refresh": "wait_for"}, repeatable=True)
+        except HTTPError as error:
+            wire.failed(error, "")
         if answer.status != 404 and not answer.ok:
-            self.search.wire.refused(answer, "")
+            wire.refused(answer, "")
 
     def discover(self) -> Sequence[Entity]:
         """The machines that wrote documents in the last day."""

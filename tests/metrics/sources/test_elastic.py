@@ -404,6 +404,16 @@ def test_without_a_point_in_time_documents_are_still_read() -> None:
     assert ["/marks/_search", "/i/_search"] == searched
 
 
+def test_a_marker_that_is_gone_is_fine_and_a_server_that_is_gone_is_not() -> None:
+    """404 is what was wanted; a refusal or silence is an error, never a marker taken back."""
+    with answering(lambda request: reply(request, 404, b'{"result": "not_found"}')) as source:
+        source.retract("i/1")
+    with answering(lambda request: reply(request, 403, b'{"error": "no"}')) as source, pytest.raises(SourceError):
+        source.retract("i/1")
+    with connect("elastic+http://127.0.0.1:1") as source, pytest.raises(SourceUnavailable):
+        source.retract("i/1")
+
+
 def test_the_word_before_the_token_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     """An API key is sent as such; a wrong scheme or list of documents is refused before anything is sent."""
     monkeypatch.setenv("KEY", "c2VjcmV0")
