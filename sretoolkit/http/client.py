@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn
 from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -31,12 +32,20 @@ from urllib3.exceptions import (
 from sretoolkit.clock import Clock
 from sretoolkit.config import mask
 from sretoolkit.errors import ConfigError, HTTPError, SecretError, Unanswered
-from sretoolkit.http.bounded import POOLS, until
+from sretoolkit.http.bounded import POOLS, unpacked, until
 from sretoolkit.http.remote import Remote
 from sretoolkit.report import plain
 from sretoolkit.secrets import redaction
 
 _LOG = logging.getLogger("sretoolkit.http")
+
+
+def _without_secrets(record: logging.LogRecord) -> bool:
+    record.msg, record.args = redaction(mask(record.getMessage())), ()
+    return True
+
+
+logging.getLogger("urllib3.connectionpool").addFilter(_without_secrets)  # it logs whole URLs
 _PIECE = 1 << 18
 _CONNECTIONS = 16
 _AGAIN = frozenset({429, 502, 503, 504})  # the server, or one in front of it, was not able to begin
@@ -130,7 +139,7 @@ class Client:
         deadline = time.monotonic() + (timeout or self.remote.timeout.total_seconds())
         url = self._address(path, params)
         body, kind = _body(form, json, content)
-        sent = {**self._headers, **kind, **self.remote.authorization(), **(headers or {})}
+        sent = self._sent(kind, headers)
         for attempt in range(1, self.remote.attempts + 1):
             last = attempt == self.remote.attempts or not again
             try:
@@ -147,20 +156,34 @@ class Client:
     def stream(
         self, method: str, path: str, *, json: Any = None, headers: Mapping[str, str] | None = None, timeout: float
     ) -> Iterator[tuple[Answer, Iterator[bytes]]]:
-        """An answer without a body yet, and its lines as they come, for at most ``timeout`` seconds.
+        """An answer without a body yet, and its lines as they come, for at most ``timeout`` seconds; a bad one with its body.
 
         The lines end when the server closes, or raise `Unanswered` (``.timed_out``) when time is up; leaving closes the
         connection.
         """
         body, kind = _body(None, json, None)
-        sent = {**self._headers, **kind, **self.remote.authorization(), **(headers or {})}
+        sent = self._sent(kind, headers)
         url, deadline = self._address(path, None), time.monotonic() + timeout
         with until(deadline):
             response = self._opened(method, url, body, sent, deadline)
         try:
-            yield _answer(response, b"", url), self._lines(response, url)
+            head = _answer(response, b"", url)
+            if not head.ok:
+                said: list[bytes] = []
+                self._received(response, url, said.append)
+                head = replace(head, content=b"".join(said))
+            yield head, self._lines(response, url)
         finally:
             response.close()
+
+    def _sent(self, kind: Mapping[str, str], more: Mapping[str, str] | None) -> dict[str, str]:
+        """All headers; raises `ConfigError` for what would be more than one, or none."""
+        sent = {**self._headers, **kind, **self.remote.authorization(), **(more or {})}
+        for name, value in sent.items():
+            if not value.replace("\t", "").isprintable():
+                hint = "is there a line break in it?"
+                raise ConfigError(f"{self._shown(self.remote.url)} cannot be asked with that {plain(name)}", hint=hint)
+        return sent
 
     def _once(
         self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], deadline: float, into: Into | None
@@ -195,16 +218,19 @@ class Client:
                 retries=False,
                 preload_content=False,
                 timeout=urllib3.Timeout(connect=left, read=left),
+                decode_content=False,
             )
+        except (LocationParseError, ValueError) as error:  # an address or header that cannot be sent
+            if isinstance(error, Fault) and not isinstance(error, LocationParseError):
+                self._failed(error, url)
+            raise ConfigError(f"{self._shown(url)} cannot be asked: {redaction(plain(error))}") from None
         except (Fault, OSError) as error:
             self._failed(error, url)
-        except ValueError as error:  # a header or address that cannot be sent
-            raise ConfigError(f"{self._shown(url)} cannot be asked: {redaction(plain(error))}") from None
 
     def _received(self, response: urllib3.BaseHTTPResponse, url: str, take: Sink) -> int:
         size = 0
         try:
-            while piece := response.read1(_PIECE, decode_content=True):
+            for piece in _pieces(response):
                 size += len(piece)
                 if size > self.remote.most_bytes:
                     what = f"{self._shown(url)} sends more than {self.remote.most_bytes >> 20} MiB (unpacked)"
@@ -217,7 +243,7 @@ class Client:
     def _lines(self, response: urllib3.BaseHTTPResponse, url: str) -> Iterator[bytes]:
         rest = b""
         try:
-            while piece := response.read1(_PIECE, decode_content=True):
+            for piece in _pieces(response):
                 *lines, rest = (rest + piece).split(b"\n")
                 if len(rest) > self.remote.most_bytes:
                     raise HTTPError(f"{self._shown(url)} sends a line without end", url=url, hint="is this the API?")
@@ -231,8 +257,7 @@ class Client:
         """Wait a little longer each time, by chance so that many do not come back at once; False: no time is left."""
         wanted = min(_LONGEST_PAUSE, _PAUSE * 2 ** (attempt - 1)) * random.uniform(0.5, 1)  # noqa: S311
         if answer is not None:
-            asked = answer.headers.get("Retry-After", "")
-            wanted = max(wanted, float(asked)) if asked.isdecimal() else wanted
+            wanted = max(wanted, _asked_to_wait(answer))
         if time.monotonic() + wanted >= deadline:
             return False
         self.clock.sleep(wanted)
@@ -241,6 +266,9 @@ class Client:
     def _address(self, path: str, params: Parameters | None) -> str:
         base = f"{self._base.scheme}://{self._base.netloc}"
         url = path if path.startswith(f"{base}/") else self.remote.url.rstrip("/") + path
+        if url != path and path[:1] not in ("", "/", "?"):
+            hint = "a path begins with /; is the next page that the service names on another host?"
+            raise ConfigError(f"{plain(path)} leads elsewhere than {base}", hint=hint)
         return f"{url}{'&' if '?' in url else '?'}{urlencode(params, doseq=True)}" if params else url
 
     def _manager(self) -> urllib3.PoolManager:
@@ -276,7 +304,7 @@ class Client:
         if isinstance(error, NewConnectionError):
             hint = "is it running, and is the address right?"
             raise Unanswered(f"{where} cannot be reached: {_words(cause)}", url=url, hint=hint) from error
-        if isinstance(error, ReadTimeoutError | ConnectTimeoutError | TimeoutError):
+        if isinstance(error, ReadTimeoutError | ConnectTimeoutError) or isinstance(cause, TimeoutError):
             seconds = self.remote.timeout.total_seconds()
             raise Unanswered(
                 f"{where} did not answer within {seconds:g} s",
@@ -331,6 +359,23 @@ def _body(form: Parameters | None, json: Any, content: bytes | None) -> tuple[by
 
 def _answer(response: urllib3.BaseHTTPResponse, content: bytes, url: str) -> Answer:
     return Answer(response.status, response.headers, content, url, plain(response.reason))
+
+
+def _pieces(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    encoding = response.headers.get("Content-Encoding", "")
+    yield from unpacked(iter(lambda: response.read1(_PIECE, decode_content=False), b""), encoding, _PIECE)
+
+
+def _asked_to_wait(answer: Answer) -> float:
+    """Seconds that the server asks for; a date counts from its own, whatever its clock says. 0 when it asks nothing."""
+    asked = answer.headers.get("Retry-After", "")
+    if asked.isdecimal():
+        return float(asked)
+    try:
+        until, now = (parsedate_to_datetime(text) for text in (asked, answer.headers.get("Date", "")))
+        return (until - now).total_seconds()
+    except (TypeError, ValueError):
+        return 0.0
 
 
 def _root(error: BaseException) -> BaseException:

@@ -27,7 +27,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def _fill(disk: Path) -> None:
-    with (disk / "junk").open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):  # noqa: PT012
+    with (disk / "junk").open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
         while True:
             file.write(bytes(4096))
 
@@ -43,7 +43,7 @@ def test_a_run_on_a_full_disk_is_closed_with_the_room_that_was_kept(disk: Path, 
         close_run(journal, keys, state="failed", exit_code=1, error="no space")
         assert "failed" == load_run(store, journal.run).state
         assert ["whole", "whole"] == [proof.state for proof in verify_store(store, keys)]
-        with pytest.raises(StoreUnavailable) as caught:  # noqa: PT012
+        with pytest.raises(StoreUnavailable) as caught:
             for _ in range(1000):
                 journal.append("note", {"text": "x" * 4000})
         assert (True, f"free space on {disk}") == (caught.value.full, caught.value.hint)

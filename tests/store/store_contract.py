@@ -67,7 +67,7 @@ class StoreContract:
 
     def test_a_transaction_is_all_or_nothing(self, store: Store) -> None:
         """DESIGN "The store": what fails half-way leaves nothing, and the store works on."""
-        with pytest.raises(ZeroDivisionError), store.transaction() as transaction:  # noqa: PT012
+        with pytest.raises(ZeroDivisionError), store.transaction() as transaction:
             transaction.execute(ADD, run="1", target="x")
             raise ZeroDivisionError
         assert 0 == _count(store)
@@ -78,7 +78,7 @@ class StoreContract:
 
     def test_a_statement_that_fails_takes_the_transaction_with_it(self, store: Store) -> None:
         """A duplicate key is our own fault and comes as the driver's error; nothing of the transaction stays."""
-        with pytest.raises(Exception, match=r"(?i)unique") as caught, store.transaction() as transaction:  # noqa: PT012
+        with pytest.raises(Exception, match=r"(?i)unique") as caught, store.transaction() as transaction:
             transaction.execute(ADD, run="1", target="x")
             transaction.execute(ADD, run="1", target="x")
         assert not isinstance(caught.value, StoreError)
@@ -94,7 +94,7 @@ class StoreContract:
 
     def test_a_transaction_inside_another_is_refused(self, store: Store) -> None:
         """The inner one would commit the outer one; both are undone, and the store works on."""
-        with pytest.raises(StoreError, match="inside another one"), store.transaction() as transaction:  # noqa: PT012
+        with pytest.raises(StoreError, match="inside another one"), store.transaction() as transaction:
             transaction.execute(ADD, run="1", target="x")
             store.write(ADD, run="2", target="x")
         assert (0, 1) == (_count(store), store.write(ADD, run="3", target="x"))
