@@ -63,8 +63,8 @@ class Alertmanager:
             event = Event(
                 start=start,
                 end=end,
-                title=plain(f"silence: {silence.get('comment') or matched}"),
-                text=plain(f"{matched} (by {silence.get('createdBy', '')})"),
+                title=plain(f"silence: {matched}"),
+                text=plain(f"{silence.get('comment', '')} (by {silence.get('createdBy', '')})"),
                 tags=("silence", str((silence.get("status") or {}).get("state", ""))),
                 source=self.server.name,
                 id=str(silence.get("id", "")),

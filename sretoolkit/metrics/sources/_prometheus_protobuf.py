@@ -81,10 +81,10 @@ def fields(content: memoryview) -> Iterator[tuple[int, int | memoryview]]:
 
 def unpacked(block: bytes) -> bytes:
     """A snappy block; raises `ValueError` when it is none."""
-    size, at = varint(block, 0)
     found = bytearray()
     end = len(block)
     try:
+        size, at = varint(block, 0)
         while at < end:
             tag = block[at]
             kind, length = tag & 3, (tag >> 2) + 1

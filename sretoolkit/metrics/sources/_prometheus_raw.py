@@ -52,12 +52,10 @@ class Raw:
         query = promql(selector)
         intake = _Intake(self.server, query, start, end)
         body = protobuf.request(selector, start + 1, end, (protobuf.STREAMED, protobuf.SAMPLES))
-        answer = self._sent("/api/v1/read", query, content=body, headers=_HEADERS, into=intake)
-        if answer is None or intake.is_foreign:
-            return None
         try:
-            return intake.finish()
-        except ValueError as error:
+            answer = self._sent("/api/v1/read", query, content=body, headers=_HEADERS, into=intake)
+            return None if answer is None or intake.is_foreign else intake.finish()
+        except (ValueError, TypeError) as error:
             raise self._broken(query, error) from error
 
     def _export(self, selector: Selector, start: int, end: int) -> list[Samples] | None:
