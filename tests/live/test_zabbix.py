@@ -49,6 +49,10 @@ def fill(server: Zabbix) -> None:
     ids = server.create("odd", items)
     trigger = {"description": "alarm on {HOST.HOST}", "expression": "last(/odd/alarm)>0", "priority": 4}
     server.call("trigger.create", {**trigger, "tags": [{"tag": "team", "value": "a"}]})
+    server.create("late", [Item("late")])
+    server.send(
+        [("late", "late", 1, NOW - 60)]
+    )  # taken only once the server knows all that was made before, triggers too
     server.send([("odd", key, 0.123456789012345 + number, NOW - 60) for number, key in enumerate(KEYS)])
     server.send([("odd", "alarm", value, NOW - 1000 + 100 * at) for at, value in enumerate((0, 1, 1, 0, 0, 1))])
     server.stored(0, len(KEYS))
