@@ -67,7 +67,8 @@ def troubles(states: Iterable[CheckState]) -> list[Trouble]:
 
 def host_name(entity: str) -> str:
     """By which the same machine is known in every system: no port, no domain, small letters; addresses stay whole."""
-    bare = _PORT.sub("", entity.strip().lower())
+    given = entity.strip().lower()
+    bare = _PORT.sub("", given) if given.count(":") == 1 or "]" in given else given
     return bare if _ADDRESS.fullmatch(bare) else bare.partition(".")[0]
 
 
