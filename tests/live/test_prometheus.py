@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from sretoolkit.clock import poll
 from sretoolkit.config import Config
-from sretoolkit.errors import NoData, QueryError, SourceUnavailable
-from sretoolkit.metrics import connect, explore, health, query
+from sretoolkit.errors import NoData, QueryError, SourceError, SourceUnavailable
+from sretoolkit.metrics import SeriesFrame, connect, explore, health, query
 from sretoolkit.metrics.sources import prometheus
+from sretoolkit.metrics.sources._prometheus_body import Body
 from sretoolkit.runbook import Order, Runbook, run_runbook
 from tests.recordings.record_prometheus import COUNT, EVERY, START, at, history
 from tests.stack.process import free_port
@@ -103,6 +105,54 @@ def test_health_tells_the_version_and_the_target_that_is_down(server: Prometheus
     assert ("medium", "targets", "2 of 3 up") == (found.severity, found.subject, report.facts["targets"])
     assert "connection refused" in found.evidence
     assert report.facts["version"][0].isdigit()
+
+
+def test_a_secured_server_is_asked_with_all_that_it_demands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TLS by an authority of its own, a client certificate and a login: all three are needed, and each lack is named."""
+    monkeypatch.setenv("STACK_PROMETHEUS_WRONG", "open-sesame-3")
+    with Prometheus(secured=True) as server:
+        for name, value in server.secrets.items():
+            monkeypatch.setenv(name, value)
+
+        def asked(**other: Any) -> SeriesFrame:
+            config = Config.of(sources={"safe": {**server.options, **other}})
+            with connect("safe", config) as source:
+                return source.instant("vector(7)")
+
+        assert [[7.0]] == asked().values.tolist()
+        with pytest.raises(SourceError, match="cannot be trusted"):
+            asked(ca=str(server.folder / "stranger.pem"))
+        with pytest.raises(SourceError, match=r"certificate required|broke off|cannot be trusted"):
+            asked(cert="", key="")
+        with pytest.raises(SourceError, match="refused us") as caught:
+            asked(password="env:STACK_PROMETHEUS_WRONG")
+        assert "password" in caught.value.hint
+        assert "sesame" not in str(caught.value)
+
+
+def test_a_server_that_is_killed_in_the_middle_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the process dies while it answers, there is an error that says so, and never the half of an answer."""
+    whole = Body.__call__
+    with Prometheus() as server, connect(server.source) as source:
+
+        def many() -> bool:
+            try:
+                return bool(source.instant("count({__name__!=''})").values[0, 0] > 300)
+            except NoData:
+                return False
+
+        assert poll(many, timeout=30)
+
+        def killing(body: Body, piece: bytes) -> bool:
+            if server.process and len(piece) > 10_000:
+                server.process.child.kill()
+                server.process.child.wait(timeout=10)
+            return whole(body, piece)
+
+        monkeypatch.setattr(Body, "__call__", killing)
+        end = datetime.now(UTC) + timedelta(minutes=4)  # what is known now counts for five minutes
+        with pytest.raises(SourceUnavailable, match=r"broke off|cannot be reached"):
+            source.range("{__name__!=''}", window=timedelta(minutes=4), step=timedelta(milliseconds=60), end=end)
 
 
 def ordered(path: str, given: dict[str, object]) -> Order:

@@ -22,9 +22,10 @@ _ATTEMPTS = 5
 
 
 class Victoria:
-    """Keeps what is written to it, from 1970 on."""
+    """Keeps what is written to it, from 1970 on. ``caching`` as usual: then it moves a range's moments to whole steps."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, caching: bool = False) -> None:
+        self.caching = caching
         self.port = 0
         self.process: Process | None = None
         self._stack = ExitStack()
@@ -82,7 +83,8 @@ class Victoria:
             folder = Path(tempfile.mkdtemp(prefix="victoria-"))
             self._stack.callback(shutil.rmtree, folder)
             command = [program("victoria-metrics", "victoria-metrics"), f"-storageDataPath={folder / 'data'}"]
-            command += ["-retentionPeriod=100y", "-search.latencyOffset=0s", "-search.disableCache"]
+            command += ["-retentionPeriod=100y", "-search.latencyOffset=0s"]
+            command += [] if self.caching else ["-search.disableCache"]
             for attempt in range(_ATTEMPTS):
                 self.port = free_port()
                 process = Process(folder, "victoria", [*command, f"-httpListenAddr=127.0.0.1:{self.port}"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from sretoolkit.errors import HTTPError, QueryError, SourceError, SourceUnavailable, TooCostly
 from sretoolkit.http.client import Answer, Sink
-from sretoolkit.metrics.matcher import Selector
+from sretoolkit.metrics.matcher import Matcher, Selector
 from sretoolkit.metrics.sources import _prometheus_protobuf as protobuf
 from sretoolkit.metrics.sources._prometheus_body import uncollected
 from sretoolkit.metrics.sources._prometheus_chunks import decoded
@@ -29,6 +30,7 @@ _HEADERS = {
 _LACKING = frozenset({400, 403, 404, 405, 406, 415, 422, 501})
 _AT_ONCE = 8192  # chunks; more would only take more memory
 _LONGEST_FRAME = 1 << 28
+_GLOBAL = re.compile(r"^global:\n(?:[ #].*\n|\n)*", re.M)
 Ways = Callable[["Raw", Selector, int, int], "list[Samples] | None"]
 
 
@@ -38,6 +40,7 @@ class Raw:
     def __init__(self, server: Prometheus) -> None:
         self.server = server
         self.wire = server.wire
+        self._external: protobuf.Labels | None = None
         self._ways: list[Ways] = [Raw._remote_read, Raw._export, Raw._selected]
 
     def fetch(self, selector: Selector, start: int, end: int) -> list[Samples]:
@@ -50,13 +53,47 @@ class Raw:
 
     def _remote_read(self, selector: Selector, start: int, end: int) -> list[Samples] | None:
         query = promql(selector)
-        intake = _Intake(self.server, query, start, end)
+        added = self._external_labels()
+        if added is None:
+            return None
+        if self._are_own(added, selector, start, end):
+            return self._selected(selector, start, end)
+        intake = _Intake(self.server, query, start, end, added)
         body = protobuf.request(selector, start + 1, end, (protobuf.STREAMED, protobuf.SAMPLES))
         try:
             answer = self._sent("/api/v1/read", query, content=body, headers=_HEADERS, into=intake)
             return None if answer is None or intake.is_foreign else intake.finish()
         except (ValueError, TypeError) as error:
             raise self._broken(query, error) from error
+
+    def _external_labels(self) -> protobuf.Labels | None:
+        """The labels that remote read, other than a query, adds to every series; None where the server does not tell."""
+        if self._external is None:
+            answer = self._sent("/api/v1/status/config", "", method="GET")
+            try:
+                config = answer.json()["data"]["yaml"] if answer else None
+            except (ValueError, KeyError, TypeError):
+                config = None
+            if not isinstance(config, str):
+                return None
+            import yaml
+
+            section = _GLOBAL.search(config)
+            found = yaml.safe_load(section[0])["global"] if section else None
+            labels = (found or {}).get("external_labels") or {}
+            self._external = tuple((str(name), str(value)) for name, value in labels.items())
+        return self._external
+
+    def _are_own(self, added: protobuf.Labels, selector: Selector, start: int, end: int) -> bool:
+        """Whether what remote read adds may be what was asked for, or what series have themselves: then it cannot be told."""
+        names = {name for name, _ in added}
+        if any(matcher.label in names for matcher in selector.matchers):
+            return True
+        for name, value in added:
+            own = promql(selector.where(Matcher(name, "=", value)))
+            if len(self.server.at(f"count(last_over_time({own}[{end - start}ms]))", end)):
+                return True
+        return False
 
     def _export(self, selector: Selector, start: int, end: int) -> list[Samples] | None:
         query = promql(selector)
@@ -88,10 +125,10 @@ class Raw:
             found.append(Samples.of(dict(piece.labels), piece.times[inside], piece.values[inside]))
         return found
 
-    def _sent(self, path: str, query: str, **options: object) -> Answer | None:
+    def _sent(self, path: str, query: str, *, method: str = "POST", **options: object) -> Answer | None:
         """A good answer; None when the server has no such page."""
         try:
-            answer = self.wire.http.send("POST", path, repeatable=True, **options)  # type: ignore[arg-type]
+            answer = self.wire.http.send(method, path, repeatable=True, **options)  # type: ignore[arg-type]
         except HTTPError as error:
             self.wire.failed(error, query)
         if answer.status in _LACKING:
@@ -109,8 +146,9 @@ class Raw:
 class _Intake:
     """Takes an answer of remote read in: frames of compressed chunks as they come, or samples at the end."""
 
-    def __init__(self, server: Prometheus, query: str, start: int, end: int) -> None:
+    def __init__(self, server: Prometheus, query: str, start: int, end: int, added: protobuf.Labels) -> None:
         self.server, self.query, self.start, self.end = server, query, start, end
+        self._added = frozenset(added)
         self._begin("")
 
     def _begin(self, kind: str) -> None:
@@ -136,7 +174,10 @@ class _Intake:
                 if series is None:
                     raise self._histograms()
                 self._keep(series.labels, series.times, series.values)
-        return [_joined(dict(labels), parts) for labels, parts in self._parts.items()]
+        return [
+            _joined({name: value for name, value in labels if (name, value) not in self._added}, parts)
+            for labels, parts in self._parts.items()
+        ]
 
     def _take(self, piece: bytes) -> None:
         self._rest += piece

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from sretoolkit.clock import FakeClock
@@ -26,6 +26,7 @@ from sretoolkit.metrics.sources import _prometheus_protobuf as protobuf
 from sretoolkit.metrics.sources._prometheus_body import Body, Result, uncollected
 from sretoolkit.metrics.sources._prometheus_chunks import decoded
 from sretoolkit.metrics.sources._prometheus_sli import escaped, promql
+from tests.stack.prometheus import field, varint
 from tests.stack.replay import reply, serve
 
 NOW = 1_795_392_000
@@ -66,6 +67,7 @@ def read(query: str) -> tuple[str, list[Matcher]]:
     return name, found
 
 
+@settings(deadline=None)
 @given(some.lists(some.tuples(some.text(min_size=1, max_size=5, alphabet="aZ_9.é -"), TEXT), max_size=3))
 def test_any_label_value_comes_back_out_of_promql(conditions: list[tuple[str, str]]) -> None:
     """Whatever stands in a label's name or value, the query selects exactly that and nothing else."""
@@ -73,6 +75,7 @@ def test_any_label_value_comes_back_out_of_promql(conditions: list[tuple[str, st
     assert ("requests", list(matchers)) == read(promql(Selector("requests", matchers)))
 
 
+@settings(deadline=None)
 @given(TEXT)
 def test_a_name_that_is_none_in_promql_is_matched_as_a_label(name: str) -> None:
     """A metric with any name is found, and cannot change the query."""
@@ -82,6 +85,7 @@ def test_a_name_that_is_none_in_promql_is_matched_as_a_label(name: str) -> None:
     assert re.fullmatch(r"[a-zA-Z_:][a-zA-Z0-9_:]*|", found)
 
 
+@settings(deadline=None)
 @given(TEXT)
 def test_an_escaped_expression_matches_its_text_alone(text: str) -> None:
     """An entity's name is a text in the expression, never an expression."""
@@ -225,6 +229,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_reading_as_it_comes_gives_what_json_gives() -> None:
     """Whatever labels and numbers there are and however the answer is cut, the samples are those of the JSON library."""
 
+    @settings(deadline=None)
     @given(
         some.lists(some.tuples(LABELS, POINTS), max_size=4), some.lists(some.integers(1, 300), min_size=1, max_size=4)
     )
@@ -241,6 +246,7 @@ def test_reading_as_it_comes_gives_what_json_gives() -> None:
 def test_even_times_and_columns_of_digits_give_what_json_gives() -> None:
     """Series with the same times, of the usual short numbers, take the fast path; the result is the same to the last bit."""
 
+    @settings(deadline=None)
     @given(some.lists(some.lists(NUMBERS.map(written), min_size=20, max_size=20), min_size=1, max_size=4), STAMPS)
     def check(columns: list[list[str]], first: float) -> None:
         series = [
@@ -426,6 +432,7 @@ def samples_of(first: int, steps: Sequence[tuple[int, float]]) -> list[tuple[int
     return found
 
 
+@settings(deadline=None)
 @given(CHUNKS)
 def test_chunks_are_read_as_they_were_written(given_: list[tuple[int, list[tuple[int, float]]]]) -> None:
     """Chunks of any lengths, read side by side, give every time and value to the last bit."""
@@ -445,19 +452,6 @@ def test_a_damaged_chunk_is_noticed(damage: Any) -> None:
         decoded([damage(whole)])
 
 
-def field(number: int, content: int | bytes) -> bytes:
-    """A field of a message, written plainly; what is 0 is left out, as proto3 wants it."""
-    if isinstance(content, int):
-        return bytes([number << 3]) + varint(content) if content else b""
-    return bytes([number << 3 | 2]) + varint(len(content)) + content
-
-
-def varint(number: int) -> bytes:
-    """A whole number of a message."""
-    number &= (1 << 64) - 1
-    return bytes([number]) if number < 128 else bytes([number & 127 | 128]) + varint(number >> 7)
-
-
 def message(samples: Sequence[tuple[int, float]], *, labels: dict[str, str]) -> bytes:
     """A time series as remote read writes it."""
     content = b"".join(field(1, field(1, name.encode()) + field(2, value.encode())) for name, value in labels.items())
@@ -472,6 +466,7 @@ def answer(*series: bytes) -> bytes:
     return protobuf.packed(field(1, b"".join(field(1, one) for one in series)))
 
 
+@settings(deadline=None)
 @given(some.lists(some.tuples(some.integers(0, 4 * 10**12), NUMBERS | some.just(0.0)), min_size=1, max_size=9))
 def test_samples_are_read_with_zeros_among_them(samples: list[tuple[int, float]]) -> None:
     """A value of 0 is left out of its message and breaks the even stride; it is read as 0 all the same."""
@@ -482,6 +477,7 @@ def test_samples_are_read_with_zeros_among_them(samples: list[tuple[int, float]]
     assert [value.hex() for _, value in samples] == [value.hex() for value in found.values.tolist()]
 
 
+@settings(deadline=None)
 @given(some.binary(max_size=300), some.integers(0, 70_000))
 def test_packing_is_undone(content: bytes, more: int) -> None:
     """What we pack is unpacked to the same."""
@@ -514,8 +510,13 @@ def test_a_damaged_block_is_noticed(block: bytes) -> None:
 
 
 def raw(handle: Any, **options: Any) -> Any:
-    """The raw samples of a quarter of an hour from a server that behaves like that."""
-    with serve(handle) as url, source(url, **options) as opened:
+    """The raw samples of a quarter of an hour from a server that behaves like that when it is asked for them."""
+
+    def both(request: BaseHTTPRequestHandler) -> None:
+        config = {"status": "success", "data": {"yaml": "global:\n  scrape_interval: 15s\nscrape_configs: []\n"}}
+        reply(request, 200, compact(config)) if request.path == "/api/v1/status/config" else handle(request)
+
+    with serve(both) as url, source(url, **options) as opened:
         return opened.raw(Selector("x"), (NOW - 900) * 1000, NOW * 1000)  # type: ignore[attr-defined]
 
 
@@ -572,7 +573,7 @@ def test_too_many_raw_samples_are_cut_off() -> None:
 
 
 def test_a_server_without_remote_read_is_asked_for_a_range_of_samples() -> None:
-    """Where neither remote read nor an export is, PromQL gives the samples, and is asked at once the next time."""
+    """Without a configuration remote read's labels are in doubt; without an export too, PromQL gives the samples."""
     paths = []
 
     def handle(request: BaseHTTPRequestHandler) -> None:
@@ -585,4 +586,4 @@ def test_a_server_without_remote_read_is_asked_for_a_range_of_samples() -> None:
         for _ in range(2):
             (found,) = opened.raw(Selector("x"), (NOW - 900) * 1000, NOW * 1000)  # type: ignore[attr-defined]
     assert ([(NOW - 1) * 1000, NOW * 1000], [2.0, 0.0]) == (found.times.tolist(), found.values.tolist())
-    assert ["/api/v1/read", "/api/v1/export", "/api/v1/query", "/api/v1/query"] == paths
+    assert ["/api/v1/status/config", "/api/v1/export", "/api/v1/query", "/api/v1/query"] == paths
