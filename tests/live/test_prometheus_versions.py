@@ -176,6 +176,7 @@ def test_alerts_rules_and_targets_are_checks(source: Source) -> None:
 
     assert poll(lambda: states().get("down", None) and states()["down"].state == "critical", timeout=30)
     assert poll(lambda: states()["AlwaysFiring"].hard and states()["Soon"].state == "warning", timeout=30)
+    assert poll(lambda: {"ok"} == {states()[name].state for name in ("node", "Never")}, timeout=30)
     found = states()
     assert ("critical", True, "it burns") == (
         found["AlwaysFiring"].state,
