@@ -26,7 +26,7 @@ SAMPLES = 2_000  # raw samples a series
 END = 1_795_392_000
 _SPAN = SAMPLES * EVERY
 _PEER = """
-import os, time
+import os, statistics, time
 from datetime import datetime, UTC
 from prometheus_api_client import MetricRangeDataFrame, PrometheusConnect
 import pandas, requests
@@ -39,10 +39,13 @@ def ask():
     found = client.custom_query_range(os.environ["QUERY"], *bounds, str(step))
     return MetricRangeDataFrame(found)
 for _ in range(int(os.environ["WARM"])): ask()
-began = time.perf_counter(); frame = ask(); print(time.perf_counter() - began, len(frame))
+times = []
+for _ in range(int(os.environ["ASKS"])):
+    began = time.perf_counter(); size = len(ask()); times.append(time.perf_counter() - began)
+print(statistics.median(times), size)
 """
 _OURS = """
-import os, time
+import os, statistics, time
 from datetime import datetime, timedelta, UTC
 import numpy, pandas
 from sretoolkit.metrics import connect, Selector
@@ -54,7 +57,10 @@ def ask():
         return sum(len(one.times) for one in source.raw(Selector.parse(os.environ["QUERY"]), int(start * 1000), int(end * 1000)))
     return source.range(os.environ["QUERY"], window=window, step=timedelta(seconds=step), end=at).pandas().size
 for _ in range(int(os.environ["WARM"])): ask()
-began = time.perf_counter(); size = ask(); print(time.perf_counter() - began, size)
+times = []
+for _ in range(int(os.environ["ASKS"])):
+    began = time.perf_counter(); size = ask(); times.append(time.perf_counter() - began)
+print(statistics.median(times), size)
 """
 _CURL = ["curl", "-s", "-o", "/dev/null", "-w", "%{time_total} %{size_download}", "-H", "Accept-Encoding: identity"]
 
@@ -124,7 +130,7 @@ def main() -> None:
         def given(query: str, points: int, **more: str) -> dict[str, str]:
             start = END - (points - 1)
             base = {"URL": server.url, "QUERY": query, "START": str(start), "END": str(END), "STEP": "1"}
-            return {**base, "WARM": "0", "PLAIN": "", "RAW": "", **more}
+            return {**base, "WARM": "0", "ASKS": "1", "PLAIN": "", "RAW": "", **more}
 
         peer, ours = [sys.executable, "-c", _PEER], [sys.executable, "-c", _OURS]
         wide = given("load", POINTS)
@@ -139,7 +145,7 @@ def main() -> None:
             },
             rounds,
         )
-        panel = given('load{host=~"h1."}', 240, WARM="5")
+        panel = given('load{host=~"h1."}', 240, WARM="5", ASKS="20")
         compare(
             "A panel: 10 series x 240 points",
             {"sretoolkit": (ours, panel), "prometheus-api-client": (peer, panel)},

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 POINTS = 240  # about one for every three pixels of a chart
 _DAY = 86_400
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, _DAY)
 
 
@@ -47,7 +48,7 @@ class Grid:
                 raise ConfigError(f"the {name} must be a duration, not {given!r}", hint="write timedelta(hours=1)")
         end = end or (clock or Clock()).now()
         end = end if end.tzinfo else end.replace(tzinfo=UTC)
-        last, length = round(end.timestamp() * 1000), _milliseconds(window)
+        last, length = _moment(end), _milliseconds(window)
         size = _milliseconds(step) if step else _chosen(length)
         if size > length:
             raise ConfigError(f"the step {step} is longer than the window {window}", hint="make the window longer")
@@ -58,7 +59,7 @@ class Grid:
     def at(cls, moment: datetime) -> Self:
         """A single moment."""
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return cls(round(moment.timestamp() * 1000), 1, 1)
+        return cls(_moment(moment), 1, 1)
 
     @property
     def last(self) -> int:
@@ -90,6 +91,11 @@ class Grid:
             if self.count > 1
             else f"{end:%Y-%m-%d %H:%M:%S} UTC"
         )
+
+
+def _moment(moment: datetime) -> int:
+    """Never later than the moment itself: a window does not reach beyond its end."""
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
 def _milliseconds(duration: timedelta) -> int:

@@ -124,12 +124,15 @@ class SeriesFrame:
         except ImportError as error:
             hint = "pip install 'sretoolkit[pandas]'; .long() and .values need nothing more"
             raise ConfigError("a data frame needs pandas, which is not installed", hint=hint) from error
-        index = pd.to_datetime(self.times, unit="ms", utc=True).rename("time")
+        index = pd.DatetimeIndex(self.times.astype("datetime64[ms]").astype("datetime64[us]"), tz="UTC", name="time")
         keys = sorted({key for labels in self.labels for key in labels})
-        if keys:
-            rows = [tuple(labels.get(key, "") for key in keys) for labels in self.labels]
-            return pd.DataFrame(self.values, index=index, columns=pd.MultiIndex.from_tuples(rows, names=keys))
-        return pd.DataFrame(self.values, index=index, columns=self.names)
+        if not keys:
+            return pd.DataFrame(self.values, index=index, columns=self.names)
+        columns = [[labels.get(key, "") for labels in self.labels] for key in keys]
+        levels = [sorted(set(column)) for column in columns]  # pandas would find them out again, slower
+        places = [{value: place for place, value in enumerate(level)} for level in levels]
+        codes = [[place[value] for value in column] for place, column in zip(places, columns, strict=True)]
+        return pd.DataFrame(self.values, index=index, columns=pd.MultiIndex(levels, codes, names=keys))
 
     def long(self) -> list[Sample]:
         """The samples one by one, series after series, without the places where there is none."""

@@ -77,3 +77,10 @@ def test_a_senseless_window_is_refused(arguments: dict[str, Any], says: str) -> 
     with pytest.raises(ConfigError, match=says) as caught:
         Grid.of(**arguments)
     assert caught.value.hint
+
+
+def test_the_last_moment_is_not_after_the_end() -> None:
+    """What began at the last moment lies within the window."""
+    end = END.replace(microsecond=172_900)
+    for grid in (Grid.of(window=timedelta(minutes=5), end=end), Grid.at(end)):
+        assert grid.last == round(END.timestamp() * 1000) + 172

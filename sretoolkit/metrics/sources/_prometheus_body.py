@@ -22,7 +22,7 @@ _HEAD = re.compile(
 )
 _LONGEST_HEAD = 160
 _VALUES, _END = b'},"values":[[', b"]]}"  # neither can stand inside a JSON string, where a quote is escaped
-_MANY = 8_000  # bytes of a series from which on columns of digits are faster than the JSON library
+_MANY = 6_000  # bytes of a series from which on columns of digits are faster than the JSON library
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,24 @@ from numpy.typing import NDArray
 
 Bytes = NDArray[np.uint8]
 Places = NDArray[np.intp]
-_QUOTE, _DOT, _MINUS = 34, 46, 45
+Words = NDArray[np.uint64]
+_QUOTE, _MINUS = 34, 45
 _MOST_DIGITS = (
     15  # whole numbers of so many digits, and powers of ten up to 22, are exact: so is their quotient's rounding
 )
 _TENS = 10.0 ** np.arange(_MOST_DIGITS + 2)
-_FACTOR, _DIGIT = np.full(256, np.nan), np.zeros(256)
-_FACTOR[48:58], _DIGIT[48:58] = 10.0, np.arange(10.0)
-_FACTOR[_DOT] = 1.0
+_7, _8, _56 = np.uint64(7), np.uint64(8), np.uint64(56)
+_ZERO = np.uint64(ord("0"))
+_ONES, _HIGH, _ZEROS, _DOTS, _NOT_DIGITS = (
+    np.uint64(byte * 0x0101010101010101) for byte in (0x01, 0x80, ord("0"), ord("."), 0x76)
+)
+_PLACES = np.uint64(0x0706050403020100)  # times 256**n its highest byte is 7 - n: the characters behind that one
+_KEPT = np.array([2**64 - 2 ** (64 - 8 * width) for width in range(9)], dtype=np.uint64)
+_PAIRS = [  # neighbours become one number: digits, then pairs of them, then fours
+    (np.uint64(10), np.uint64(8), np.uint64(0x00FF00FF00FF00FF)),
+    (np.uint64(100), np.uint64(16), np.uint64(0x0000FFFF0000FFFF)),
+    (np.uint64(10_000), np.uint64(32), np.uint64(0x00000000FFFFFFFF)),
+]
 _PAD = b"\0" * 24  # words are read from where a column may end
 
 
@@ -69,34 +79,82 @@ class Reader:
 
 
 def decimals(text: bytes, content: Bytes, starts: Places, ends: Places) -> NDArray[np.float64] | None:
-    """The numbers at these places, each rounded as `float` rounds it; None when one of them is none."""
+    """The numbers at these places, each rounded as `float` rounds it; None when one of them is none.
+
+    Eight characters are one word, computed with at once; what takes more than two words, `float` reads.
+    """
     negative = content[starts] == _MINUS
-    starts = starts + negative
-    widths = ends - starts
-    found, points, behind = np.zeros(len(starts)), np.zeros(len(starts), np.int64), np.zeros(len(starts), np.int64)
-    least, most = int(widths.min()), min(int(widths.max()), _MOST_DIGITS + 1)
-    for place in range(most):
-        letters = content[starts + place]
-        if place >= least:
-            letters = np.where(place < widths, letters, _DOT)  # a dot changes nothing
-        found *= _FACTOR[letters]
-        found += _DIGIT[letters]
-        dots = letters == _DOT
-        if dots.any():
-            dots &= place < widths
-            behind[dots] = widths[dots] - 1 - place
-            points += dots
-    digits = widths - points
-    odd = np.isnan(found) | (points > 1) | (digits < 1) | (digits > _MOST_DIGITS)
-    found /= _TENS[np.clip(behind, 0, _MOST_DIGITS)]
-    np.negative(found, out=found, where=negative)
+    widths = ends - starts - negative
+    words = np.ndarray((len(content) - 7,), dtype="<u8", buffer=content, strides=(1,))
+    low = _filled(words[ends - 8], widths)
+    dot = _dots(low)
+    dotted, odd, behind = dot != 0, _several(dot), dot >> _7
+    behind *= _PLACES
+    behind >>= _56
+    above: Words | np.uint64 = _ZEROS
+    if int(widths.max()) > 8:
+        above = _filled(words[np.maximum(ends - 16, 0)], np.maximum(widths - 8, 0))
+        early = _dots(above)
+        sooner = early != 0
+        odd |= _several(early) | (sooner & dotted)
+        behind += np.where(sooner, ((early >> _7) * _PLACES >> _56) + _8, np.uint64(0))
+        moved = above >> _56
+        above = np.where(dotted, above << _8 | _ZERO, _closed(above, early, _ZERO))
+        low = _closed(low, dot, moved)
+        dotted |= sooner
+    elif dotted.any():
+        low = _closed(low, dot, _ZERO)
+    digits = widths - dotted
+    found, wrong = _whole(low)
+    odd |= wrong | (digits < 1) | (digits > _MOST_DIGITS)
+    if isinstance(above, np.ndarray):
+        more, wrong = _whole(above)
+        found += more * np.uint64(10**8)
+        odd |= wrong
+    numbers = found.astype(np.float64)
+    numbers /= _TENS[behind]
+    np.negative(numbers, out=numbers, where=negative)
     lanes = np.flatnonzero(odd)
-    starts = starts - negative
     try:
-        found[lanes] = [float(text[begin:end]) for begin, end in zip(starts[lanes], ends[lanes], strict=True)]
+        numbers[lanes] = [float(text[begin:end]) for begin, end in zip(starts[lanes], ends[lanes], strict=True)]
     except ValueError:
         return None
+    return numbers
+
+
+def _filled(word: Words, widths: Places) -> Words:
+    """The last ``widths`` characters of the word, behind zeros."""
+    kept = _KEPT[np.minimum(widths, 8)]
+    word &= kept
+    word |= _ZEROS & ~kept
+    return word
+
+
+def _dots(word: Words) -> Words:
+    """The highest bit of each character that is a dot (with more than one dot perhaps of others)."""
+    other = word ^ _DOTS
+    return (other - _ONES) & ~other & _HIGH
+
+
+def _several(bits: Words) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = bits & (bits - np.uint64(1)) != 0
     return found
+
+
+def _closed(word: Words, dot: Words, first: Words | np.uint64) -> Words:
+    """Where there is a dot: without it, what stood before it one place further, and ``first`` in front of all."""
+    before = (dot >> _7) - np.uint64(1)
+    kept = ~((dot << np.uint64(1)) - np.uint64(1))
+    return np.where(dot != 0, (word & before) << _8 | word & kept | first, word)
+
+
+def _whole(word: Words) -> tuple[Words, NDArray[np.bool_]]:
+    """The number that eight digits are, and where they are no digits."""
+    word = word ^ _ZEROS
+    wrong: NDArray[np.bool_] = ((word + _NOT_DIGITS | word) & _HIGH) != 0
+    for factor, bits, kept in _PAIRS:
+        word = (word * factor + (word >> bits)) & kept
+    return word, wrong
 
 
 def _same(some: list[NDArray[np.uint64]], other: list[NDArray[np.uint64]]) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from sretoolkit.metrics.windows import Samples
 
 MOST_POINTS = 11_000  # a server refuses a range of more points a series
+_LARGE, _MOST_PARTS = 1_000_000, 2  # samples from which on a range is asked for in so many parts, side by side
 _LONG = 1000  # moments from which on counting the series first costs next to nothing
 
 
@@ -98,10 +102,12 @@ class Prometheus(MetricSource):
                 raise decoder.refused("a range has no value at one moment", hint)
             decoder.add(result)
             return decoder.frame()
-        self._weigh(query, grid)
-        for chunk in grid.chunks(MOST_POINTS):
-            decoder.add(self._range(query, chunk))
-            self.afford(decoder.series * grid.count, query)
+        parts = min(_MOST_PARTS, 1 + self._weighed(query, grid) // _LARGE)
+        chunks = list(grid.chunks(min(MOST_POINTS, -(-grid.count // parts))))
+        with closing(_in_turn(lambda chunk: self._range(query, chunk), chunks)) as results:
+            for result in results:
+                decoder.add(result)
+                self.afford(decoder.series * grid.count, query)
         return decoder.frame()
 
     def at(self, query: str, moment: int) -> Result:
@@ -163,15 +169,21 @@ class Prometheus(MetricSource):
         """The server, too, gives up when nobody waits any longer."""
         return {"timeout": f"{self.endpoint.timeout.total_seconds():g}"}
 
-    def _weigh(self, query: str, grid: Grid) -> None:
-        """Refuse a range that brings too much; of a long one the series are counted first, at its end."""
+    def _weighed(self, query: str, grid: Grid) -> int:
+        """How many samples a range may bring (0: not known); too many are refused.
+
+        Of a long one the series are counted first, at its end.
+        """
         self.afford(grid.count, query)
         if grid.count > _LONG:
             try:
                 (counted,) = self.at(f"count(\n{query}\n)", grid.last)
             except (QueryError, ValueError):  # a scalar, a broken query, nothing at this moment: the range will tell
-                return
-            self.afford(int(counted.values[-1]) * grid.count, query)
+                return 0
+            samples = int(counted.values[-1]) * grid.count
+            self.afford(samples, query)
+            return samples
+        return 0
 
     def _range(self, query: str, grid: Grid) -> Result:
         bounds = {"start": _seconds(grid.first), "end": _seconds(grid.last)}  # the client would round to whole seconds
@@ -200,6 +212,18 @@ class Prometheus(MetricSource):
         """The server's own clock."""
         (answered,) = self._client.custom_query("time()", params=dict(self._deadline))
         return datetime.fromtimestamp(float(answered.values[0]), UTC)
+
+
+def _in_turn(ask: Callable[[Grid], Result], chunks: Sequence[Grid]) -> Generator[Result]:
+    """The answers in their order; while one is read, the server works on the other."""
+    if len(chunks) == 1:
+        yield ask(chunks[0])
+        return
+    pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="prometheus")
+    try:
+        yield from pool.map(ask, chunks)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _seconds(milliseconds: int) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from typing import Any
+from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
@@ -321,6 +322,35 @@ def test_a_long_range_is_counted_first() -> None:
     with serve(handle) as url, source(url) as opened, pytest.raises(TooCostly, match="500,100,000 samples"):
         opened.range("x", window=timedelta(seconds=5000), step=timedelta(seconds=1))
     assert ["/api/v1/query"] == paths
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_large_range_is_asked_for_in_parts(*, broken: bool) -> None:
+    """Two parts give what one would; one of them that fails is the whole range's failure."""
+    asked = []
+
+    def handle(request: BaseHTTPRequestHandler) -> None:
+        form = parse_qs(request.rfile.read(int(request.headers["Content-Length"])).decode())
+        if "start" not in form:  # the series are counted
+            result = [{"metric": {}, "value": [NOW, "1000"]}]
+            reply(request, 200, compact({"status": "success", "data": {"resultType": "vector", "result": result}}))
+            return
+        start, end = (int(float(form[name][0])) for name in ("start", "end"))
+        asked.append((start, end))
+        if broken and end == NOW:
+            reply(request, 422, compact({"status": "error", "errorType": "execution", "error": "it broke"}))
+            return
+        series = [({"n": "1"}, [(second, str(second - NOW)) for second in range(start, end + 1)])]
+        reply(request, 200, compact(matrix(series)))
+
+    with serve(handle) as url, source(url) as opened:
+        if broken:
+            with pytest.raises(QueryError, match="it broke"):
+                opened.range("x", window=timedelta(seconds=1999), step=timedelta(seconds=1))
+        else:
+            frame = opened.range("x", window=timedelta(seconds=1999), step=timedelta(seconds=1))
+            assert list(range(-1999, 1)) == frame.values[:, 0].tolist()
+    assert [(NOW - 1999, NOW - 1000), (NOW - 999, NOW)] == sorted(asked)
 
 
 def test_the_garbage_collector_comes_back() -> None:
