@@ -29,7 +29,11 @@ class Drawable(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that was seen: how bad, about what, by which evidence, how sure, and what to do."""
+    """One thing that was seen: how bad, about what, by which evidence, how sure, and what to do.
+
+    ``rule`` is the lasting name of what is found, the same for every subject, by which findings are compared, counted
+    and suppressed; "" where nobody does.
+    """
 
     severity: Severity
     subject: str
@@ -37,6 +41,7 @@ class Finding:
     evidence: str = ""
     proof: Proof = "observed"
     remedy: str = ""
+    rule: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from sretoolkit.config import Config
-from sretoolkit.hosts import connect
+from sretoolkit.errors import HostError
+from sretoolkit.hosts import Host, connect
 from sretoolkit.pid1.init import kind_of, reaps
-from sretoolkit.pid1.process import Init, Machine, scan
+from sretoolkit.pid1.process import Machine, scan
 from sretoolkit.pid1.signals import number
-from sretoolkit.pid1.verdict import judge, lowest
+from sretoolkit.pid1.verdict import Subject, judge, lowest, subjects
+from sretoolkit.pid1.workload import RUNTIMES, Workload
 from sretoolkit.report import SEVERITIES, Finding, Report, Table
 
 _NAMED = 4  # subjects that a grouped finding names
@@ -21,41 +23,77 @@ _WIDTH = 60  # characters of a command line
 def health(host_name: str, config: Config | None = None, *, stop_signal: str | None = None) -> Report:
     """The first process of every PID namespace of a host: will it stop, who leaves zombies, how many ids are left.
 
-    ``stop_signal`` is the one that the containers are stopped with; /proc does not tell it, so without it SIGTERM is
-    assumed. Reads only, in one round trip; raises what `connect` and `Host.run` raise.
+    ``stop_signal`` is the one that all are stopped with; without it each is judged by the one that its runtime knows, or
+    else by SIGTERM. Reads only; raises what `connect` and `Host.run` raise.
     """
     number(stop_signal or "SIGTERM")
     with connect(host_name, config) as host:
         machine = scan(host)
-    return report(machine, host_name, stop_signal=stop_signal)
+        found, troubles = workloads(host)
+    return report(machine, host_name, stop_signal=stop_signal, containers=found, troubles=troubles)
 
 
-def report(machine: Machine, host_name: str, *, stop_signal: str | None = None) -> Report:
-    """The report on what a scan found."""
-    asked, assumed = stop_signal or "SIGTERM", stop_signal is None
-    findings = judge(machine, host_name, asked, assumed=assumed)
-    rows = [_row(init, asked, assumed=assumed) for init in machine.inits]
-    columns = ("pid", "first process", "kind", asked, "reaps orphans", "its zombies", "others' zombies", "process ids")
+def workloads(host: Host) -> tuple[list[Workload], list[Finding]]:
+    """The containers of every runtime on a host, and a finding for each runtime that does not answer us."""
+    found: list[Workload] = []
+    troubles = []
+    for name in RUNTIMES:
+        try:
+            found += RUNTIMES[name]().workloads(host)
+        except HostError as error:
+            summary = f"{name} does not answer: {error.message}"
+            troubles.append(
+                Finding(severity="low", subject=host.name, summary=summary, remedy=error.hint, rule="blind")
+            )
+    return found, troubles
+
+
+def report(
+    machine: Machine,
+    host_name: str,
+    *,
+    stop_signal: str | None = None,
+    containers: Sequence[Workload] = (),
+    troubles: Sequence[Finding] = (),
+) -> Report:
+    """The report on what a scan found, with what the runtimes say of its containers."""
+    looked = subjects(machine, host_name, {each.pid: each for each in containers if each.pid}, stop_signal)
+    findings = [*troubles, *(ruling.finding for ruling in judge(machine, host_name, looked))]
+    rows = [_row(subject) for subject in looked]
+    columns = (
+        "pid",
+        "container",
+        "first process",
+        "kind",
+        "stop signal",
+        "reaps orphans",
+        "its zombies",
+        "others' zombies",
+        "process ids",
+    )
     groups = [*machine.zombies, *(group for init in machine.inits for group in init.zombies)]
     facts = {
         "namespaces": sum(not init.root for init in machine.inits),
         "zombies that stayed": sum(group.stayed for group in groups),
-        "stop signal": f"{asked} (assumed)" if assumed else asked,
+        "containers known": sum(subject.workload is not None for subject in looked),
         "looked as": "root" if machine.uid == 0 else f"user {machine.uid}",
     }
     return Report(f"PID 1 health of {host_name}", _grouped(findings), [Table("", columns, rows)], facts=facts)
 
 
-def _row(init: Init, asked: str, *, assumed: bool) -> tuple[object, ...]:
+def _row(subject: Subject) -> tuple[object, ...]:
+    init = subject.init
     kind_name, kind = kind_of(init)
-    word = "not asked" if init.root else kind.stop(init, number(asked), assumed=assumed).word
+    word = kind.stop(init, number(subject.asked), assumed=subject.assumed).word
+    stop = "not asked" if init.root else f"{subject.asked}{' (assumed)' if subject.assumed else ''}: {word}"
     own = sum(group.stayed for group in init.zombies if group.parent == init.process)
     others = sum(group.stayed for group in init.zombies) - own
     level = lowest(init)
     ids = f"{level.current} of {level.limit}" if level else ("no limit" if init.levels else "unknown")
     name = f"{init.process.name} (the host's init)" if init.root else " ".join(init.arguments) or init.process.name
     short = name if len(name) <= _WIDTH else name[: _WIDTH - 3] + "..."
-    return (init.process.pid, short, kind_name, word, reaps(init, kind)[0], own, others, ids)
+    container = subject.workload.name if subject.workload else ""
+    return (init.process.pid, container, short, kind_name, stop, reaps(init, kind)[0], own, others, ids)
 
 
 def _grouped(findings: Iterable[Finding]) -> list[Finding]:

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 
 from sretoolkit.pid1.process import Init
 from sretoolkit.pid1.signals import disposition, has
+from sretoolkit.pid1.workload import Fix
 from sretoolkit.plugins import Plugins
 from sretoolkit.report import Proof, Severity
 
@@ -21,13 +22,17 @@ Reaps = Literal["yes", "no", "unknown"]
 
 @dataclass(frozen=True)
 class Stop:
-    """What will come of the stop signal: a word for the table, and why; ``severity`` None = nothing to report."""
+    """What will come of the stop signal: a word for the table, and why; ``severity`` None = nothing to report.
+
+    ``fix`` is the cure, ``what`` the program or signal that it is about (see `sretoolkit.pid1.workload.remedy`).
+    """
 
     word: str
     why: str
     proof: Proof = "inferred"
     severity: Severity | None = None
-    remedy: str = ""
+    fix: Fix | None = None
+    what: str = ""
 
 
 class Kind(ABC):

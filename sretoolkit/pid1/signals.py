@@ -34,6 +34,12 @@ def number(name: str) -> int:
     return found
 
 
+def name(given: str) -> str:
+    """The full name of a signal, however it is given; raises as `number` does."""
+    which = number(given)
+    return f"SIGRTMIN+{which - RTMIN}" if which >= RTMIN else signal.Signals(which).name
+
+
 def has(mask: int, which: int) -> bool:
     """Whether a mask holds the signal of that number."""
     return bool(mask >> (which - 1) & 1)

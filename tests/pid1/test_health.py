@@ -11,6 +11,7 @@ from sretoolkit.errors import ConfigError, HostError
 from sretoolkit.hosts.result import Output
 from sretoolkit.pid1 import health, report, scan
 from sretoolkit.pid1.process import parse
+from sretoolkit.pid1.workload import Workload
 from sretoolkit.report import Finding
 from tests.hosts.scripted import scripted
 from tests.pid1.facts import TERM, Scan, only
@@ -64,7 +65,10 @@ def test_zombies_of_the_runtime_are_the_runtimes() -> None:
     look.process(710, name="sh", parent=700, depth=2)
     look.zombies(710, seen=2, stayed=2, init=1)
     finding = _of(look, "entered from outside")
-    assert (finding.subject, finding.remedy) == ("sh (pid 710)", "an init will not help: mend or restart sh (pid 710)")
+    assert (finding.subject, finding.remedy) == (
+        "sh (pid 710)",
+        "an init will not help: mend sh (pid 710) (wait for children, SIGCHLD); restarting it clears them",
+    )
 
 
 @pytest.mark.parametrize(
@@ -103,7 +107,7 @@ def test_the_hosts_own_init_is_not_stopped() -> None:
     """Nobody sends it a stop signal: no verdict on that, but it is in the table."""
     made = report(Scan().done(), "box")
     assert (made.ok, list(made.findings)) == (True, [])
-    assert made.tables[0].rows[0][1:4] == ("systemd (the host's init)", "systemd", "not asked")
+    assert made.tables[0].rows[0][2:5] == ("systemd (the host's init)", "systemd", "not asked")
 
 
 def test_inside_a_container_pid_1_is_judged_as_any_other() -> None:
@@ -125,7 +129,7 @@ def test_what_is_unknown_is_called_so() -> None:
     look = Scan(uid=1000)
     look.init(500, name="sleep")
     made = report(look.done(), "box")
-    assert made.tables[0].rows[1][3:5] == ("unknown", "unknown")
+    assert made.tables[0].rows[1][4:6] == ("SIGTERM (assumed): unknown", "unknown")
     assert [finding.remedy for finding in made.findings] == ["look as root"]
 
 
@@ -140,13 +144,17 @@ def test_the_same_thing_of_many_is_one_finding() -> None:
 
 
 def test_the_assumed_signal_is_shown_as_assumed() -> None:
-    """Only with a given stop signal is it asked for by name."""
+    """Only a given stop signal, or one that the container's runtime knows, is not called assumed."""
     look = Scan()
     look.init(500, caught=TERM)
-    assert report(look.done(), "box").facts["stop signal"] == "SIGTERM (assumed)"
+    assert report(look.done(), "box").tables[0].rows[1][4] == "SIGTERM (assumed): handled"
     asked = report(look.done(), "box", stop_signal="SIGQUIT")
-    assert asked.facts["stop signal"] == "SIGQUIT"
+    assert asked.tables[0].rows[1][4] == "SIGQUIT: dropped"
     assert any("SIGQUIT will be dropped" in finding.summary for finding in asked.findings)
+    known = Workload(runtime="docker", name="web", pid=500, stop_signal="SIGQUIT")
+    told = report(look.done(), "box", containers=[known])
+    assert told.tables[0].rows[1][1:5:3] == ("web", "SIGQUIT: dropped")
+    assert any(finding.subject == "web" and "docker run --init" in finding.remedy for finding in told.findings)
 
 
 def test_hostile_names_cannot_forge_a_record_or_an_escape() -> None:
@@ -183,5 +191,5 @@ def test_a_wrong_signal_is_refused_before_anything_is_done() -> None:
 def test_the_script_runs_here_as_whoever_we_are() -> None:
     """On this machine the scan gets to its end, and nothing that it prints is left unread."""
     made = health("localhost", Config())
-    assert made.tables[0].columns[:2] == ("pid", "first process")
+    assert made.tables[0].columns[:3] == ("pid", "container", "first process")
     assert Path("/proc/1").exists()

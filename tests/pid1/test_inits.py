@@ -77,7 +77,7 @@ def test_a_shell_without_a_trap_passes_nothing_on() -> None:
     scan.init(500, name="sh", program="dash", any_child=True)
     name, stop = _stop(scan)
     assert (name, stop.word, stop.proof) == ("shell", "dropped", "certain")
-    assert "exec" in stop.remedy
+    assert stop.fix == "exec"
 
 
 def test_busybox_is_what_it_is_called_as() -> None:

@@ -32,18 +32,17 @@ class Forwarding(Plain):
             return Stop("unknown", f"{init.program} passes it on to {child.name}, which blocks it or waits for it")
         if has(child.ignored, which):
             why = f"{init.program} passes it on, but its child {child.name} ignores it"
-            return Stop("ignored", why, "certain", "high", f"let {child.name} handle the signal")
+            return Stop("ignored", why, "certain", "high", "handle", child.name)
         if self.group(_options(init)) or child.name not in INITS["shell"].names or not child.children:
             return Stop("handled", f"{init.program} passes it on to {child.name}")
         if has(child.caught, which):
             why = f"{init.program} passes it on to the shell {child.name}, which has a trap; its children are not told"
-            return Stop("uncertain", why, "inferred", "low", "start the program with exec")
+            return Stop("uncertain", why, "inferred", "low", "exec")
         why = (
             f"{init.program} passes it on to the shell {child.name}, which ends at once and passes nothing on: the "
             "program behind it is killed without warning, and the exit looks clean"
         )
-        remedy = "start the program with exec, or signal the whole group (tini -g, catatonit -g, dumb-init)"
-        return Stop("not passed on", why, "inferred", "high", remedy)
+        return Stop("not passed on", why, "inferred", "high", "group")
 
 
 def _options(init: Init) -> list[str]:

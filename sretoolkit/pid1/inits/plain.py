@@ -6,7 +6,6 @@ from sretoolkit.pid1.init import Kind, Stop, young
 from sretoolkit.pid1.process import Init
 from sretoolkit.pid1.signals import disposition
 
-_INIT = "put an init before it (docker run --init, tini, shareProcessNamespace), or let it handle the signal"
 _ALWAYS_CATCHES = {"node"}
 _UNSEEN = {
     "caught": "it has a handler for it; what the handler does cannot be seen",
@@ -27,13 +26,13 @@ class Plain(Kind):
             why = "it has no handler, and the kernel drops a signal with default action to the first process"
             if young(init):
                 why += "; it is only just started and may still set one up"
-            return Stop("dropped", why, "inferred" if young(init) else "certain", "high", _INIT)
+            return Stop("dropped", why, "inferred" if young(init) else "certain", "high", "init")
         if found == "ignored":
-            return Stop("ignored", "it ignores the signal", "certain", "high", "handle it, or configure another one")
+            return Stop("ignored", "it ignores the signal", "certain", "high", "handle", init.program)
         if found == "blocked":
             why = "it blocks the signal, and no thread was waiting for it when we looked"
-            return Stop("blocked", why, "inferred", "high", "handle it, or configure another one")
+            return Stop("blocked", why, "inferred", "high", "handle", init.program)
         if init.program in _ALWAYS_CATCHES:
             why = f"{init.program} always catches it, but drops it without a listener: the masks are the same"
-            return Stop("uncertain", why, "inferred", "medium", "put an init before it, or make sure of the listener")
+            return Stop("uncertain", why, "inferred", "medium", "init")
         return Stop("handled", _UNSEEN[found])

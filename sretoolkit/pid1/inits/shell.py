@@ -7,8 +7,6 @@ from sretoolkit.pid1.inits.plain import Plain as _Plain
 from sretoolkit.pid1.process import Init, Process
 from sretoolkit.pid1.signals import disposition, has
 
-_EXEC = "start the program with exec, or an init that signals the whole group (dumb-init, tini -g)"
-
 
 class Shell(_Plain):
     """sh, bash and their kin; they reap what they inherit while they wait."""
@@ -20,7 +18,7 @@ class Shell(_Plain):
         found = disposition(init, which)
         if found == "dropped":
             why = "the shell has no trap: the kernel drops the signal, and a shell passes nothing on to its children"
-            return Stop("dropped", why, super().stop(init, which, assumed=assumed).proof, "high", _EXEC)
+            return Stop("dropped", why, super().stop(init, which, assumed=assumed).proof, "high", "exec")
         if found != "caught":
             return super().stop(init, which, assumed=assumed)
         front = [child for child in init.children if not _in_background(child)]
@@ -32,9 +30,9 @@ class Shell(_Plain):
             why = (
                 f"the shell's trap waits for its foreground child {child}, which is {age:.0f} s old; it may end in time"
             )
-            return Stop("uncertain", why, "inferred", "low", f"run it in the background and wait: {child} & wait")
+            return Stop("uncertain", why, "inferred", "low", "background", child)
         why = f"the shell's trap waits for its foreground child {child}, which has run for {age:.0f} s already"
-        return Stop("deferred", why, "inferred", "high", f"run it in the background and wait: {child} & wait")
+        return Stop("deferred", why, "inferred", "high", "background", child)
 
 
 def _in_background(child: Process) -> bool:

@@ -20,5 +20,5 @@ class Systemd(Kind):
         why = "systemd shuts down at SIGRTMIN+3; at SIGTERM it starts itself anew, and is killed after the grace period"
         if assumed:
             why += "; which signal is configured cannot be seen here"
-            return Stop("uncertain", why, "inferred", "low", "make sure of --stop-signal SIGRTMIN+3")
-        return Stop("killed", why, "inferred", "high", "configure the stop signal SIGRTMIN+3")
+            return Stop("uncertain", why, "inferred", "low", "stop-signal", "SIGRTMIN+3")
+        return Stop("killed", why, "inferred", "high", "stop-signal", "SIGRTMIN+3")
