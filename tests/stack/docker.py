@@ -26,7 +26,15 @@ class Docker:
 
     def __enter__(self) -> Self:
         folder = self._folder
-        command = ["dockerd", "-H", self.url, "--data-root", folder / "data", "--exec-root", folder / "exec"]
+        command: list[str | Path] = [
+            "dockerd",
+            "-H",
+            self.url,
+            "--data-root",
+            folder / "data",
+            "--exec-root",
+            folder / "exec",
+        ]
         command += ["--pidfile", folder / "pid", "--bridge=none", "--iptables=false", "--ip-forward=false"]
         with (folder / "log").open("wb") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
