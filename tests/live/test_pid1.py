@@ -154,9 +154,9 @@ def test_an_init_before_a_shell_does_not_tell_the_program(tmp_path: Path) -> Non
 
 
 def test_a_trap_over_a_foreground_child_is_not_called_handled() -> None:
-    """It is uncertain while the child is young (a later end is foretold as deferred from its age alone)."""
+    """It is uncertain while the child is young, and deferred once it is old: a slow look may find either."""
     with Namespace("/bin/bash", "-c", "trap 'exit 0' TERM; echo ready; sleep 600; true", ready="ready") as namespace:
-        assert poll(lambda: _stop(namespace.pid).word == "uncertain", timeout=20)
+        assert poll(lambda: _stop(namespace.pid).word in ("uncertain", "deferred"), timeout=20)
         namespace.send(signal.SIGTERM)
         assert not namespace.ends(0.5)
 
