@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from sretoolkit.config import Config
-from sretoolkit.errors import HostError
-from sretoolkit.hosts import Host, connect
+from sretoolkit.hosts import connect
 from sretoolkit.pid1.init import kind_of, reaps
-from sretoolkit.pid1.process import Machine, scan
+from sretoolkit.pid1.look import Look, look
+from sretoolkit.pid1.process import Machine
 from sretoolkit.pid1.signals import number
-from sretoolkit.pid1.verdict import Subject, judge, lowest, subjects
-from sretoolkit.pid1.workload import RUNTIMES, Workload
+from sretoolkit.pid1.verdict import Subject, lowest
+from sretoolkit.pid1.workload import Workload
 from sretoolkit.report import SEVERITIES, Finding, Report, Table
 
 _NAMED = 4  # subjects that a grouped finding names
@@ -28,24 +28,7 @@ def health(host_name: str, config: Config | None = None, *, stop_signal: str | N
     """
     number(stop_signal or "SIGTERM")
     with connect(host_name, config) as host:
-        machine = scan(host)
-        found, troubles = workloads(host)
-    return report(machine, host_name, stop_signal=stop_signal, containers=found, troubles=troubles)
-
-
-def workloads(host: Host) -> tuple[list[Workload], list[Finding]]:
-    """The containers of every runtime on a host, and a finding for each runtime that does not answer us."""
-    found: list[Workload] = []
-    troubles = []
-    for name in RUNTIMES:
-        try:
-            found += RUNTIMES[name]().workloads(host)
-        except HostError as error:
-            summary = f"{name} does not answer: {error.message}"
-            troubles.append(
-                Finding(severity="low", subject=host.name, summary=summary, remedy=error.hint, rule="blind")
-            )
-    return found, troubles
+        return describe(look(host, stop_signal=stop_signal))
 
 
 def report(
@@ -57,8 +40,13 @@ def report(
     troubles: Sequence[Finding] = (),
 ) -> Report:
     """The report on what a scan found, with what the runtimes say of its containers."""
-    looked = subjects(machine, host_name, {each.pid: each for each in containers if each.pid}, stop_signal)
-    findings = [*troubles, *(ruling.finding for ruling in judge(machine, host_name, looked))]
+    return describe(Look.of(machine, host_name, containers, troubles=troubles, stop_signal=stop_signal))
+
+
+def describe(found: Look) -> Report:
+    """The report on one look."""
+    machine, looked = found.machine, found.subjects
+    findings = [*found.troubles, *(ruling.finding for ruling in found.rulings)]
     rows = [_row(subject) for subject in looked]
     columns = (
         "pid",
@@ -78,7 +66,7 @@ def report(
         "containers known": sum(subject.workload is not None for subject in looked),
         "looked as": "root" if machine.uid == 0 else f"user {machine.uid}",
     }
-    return Report(f"PID 1 health of {host_name}", _grouped(findings), [Table("", columns, rows)], facts=facts)
+    return Report(f"PID 1 health of {found.host}", _grouped(findings), [Table("", columns, rows)], facts=facts)
 
 
 def _row(subject: Subject) -> tuple[object, ...]:
