@@ -15,17 +15,21 @@ from sretoolkit.pid1.engine import Engine
 from sretoolkit.plan import Context, Step
 from sretoolkit.plan.step import shown
 
-LONGEST_GRACE = 240.0  # seconds; a step must end within its deadline
+_MARGIN = timedelta(minutes=2)  # beyond a grace period, for the engine and for getting healthy
 
 
 @dataclass(frozen=True, kw_only=True)
 class ContainerStep(Step):
     """Something about one container of one host."""
 
-    deadline = timedelta(minutes=5)
-
     host: str
     container: str
+    grace: float = 10.0
+
+    @property
+    def deadline(self) -> timedelta:  # type: ignore[override]
+        """Long enough for the container's own grace period."""
+        return timedelta(seconds=self.grace) + _MARGIN
 
     @property
     def target(self) -> str:
@@ -80,7 +84,6 @@ class SetRunning(ContainerStep):
     before: bool
     after: bool
     which: str
-    grace: float = 10.0
 
     def describe(self) -> str:
         """Stop or start."""
@@ -218,7 +221,6 @@ class RestartContainer(ContainerStep):
 
     before: str
     after: str = "restarted"
-    grace: float = 10.0
 
     def describe(self) -> str:
         """Since when it runs."""
