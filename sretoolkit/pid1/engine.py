@@ -78,7 +78,7 @@ class Engine:
         return found
 
     def start(self, name: str, *, settle: float = 1.0, timeout: float = 60) -> None:
-        """Start a container and wait until it runs, is healthy where it has a health check, and still is so then.
+        """Start a container; wait until it has run for ``settle`` seconds and is healthy, where it has a health check.
 
         Raises `HostError` when it ended, or is not healthy in time.
         """

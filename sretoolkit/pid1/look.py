@@ -39,21 +39,19 @@ class Look:
         looked = subjects(machine, host_name, known, stop_signal)
         return cls(host_name, machine, tuple(looked), tuple(judge(machine, host_name, looked)), tuple(troubles))
 
-    def named(self, container: str) -> Subject | None:
-        """The container of that name or id; None when it is not seen."""
+    def named(self, container: str) -> Subject:
+        """The container of that name or id; raises `HostError` when it is not seen."""
         for subject in self.subjects:
             workload = subject.workload
             if workload and (workload.name == container or (workload.id and workload.id.startswith(container))):
                 return subject
-        return None
+        said = "; ".join(trouble.summary for trouble in self.troubles)
+        hint = said or "does it run? `sretoolkit pid1` shows those that are seen"
+        raise HostError(f"{self.host}: there is no container {container!r} to be seen", host=self.host, hint=hint)
 
     def about(self, container: str) -> list[Ruling]:
-        """What is said of one container; raises `HostError` when it is not seen."""
+        """What is said of one container; raises as `named` does."""
         subject = self.named(container)
-        if subject is None:
-            said = "; ".join(trouble.summary for trouble in self.troubles)
-            hint = said or "does it run? `sretoolkit pid1` shows those that are seen"
-            raise HostError(f"{self.host}: there is no container {container!r} to be seen", host=self.host, hint=hint)
         return [ruling for ruling in self.rulings if ruling.subject == subject]
 
 

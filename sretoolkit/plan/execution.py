@@ -121,7 +121,8 @@ class Execution:
         """What the journal now says about every item."""
         self._read_history()
         rows = [(item.text, item.label, item.elapsed, item.error) for item in self._history.items]
-        return Outcome(self.plan.title, self.session.run, self.hash, state, rows)
+        seen = [item.seen for item in self._history.items]
+        return Outcome(self.plan.title, self.session.run, self.hash, state, rows, seen)
 
     def _ttl(self) -> float:
         longest = max((step.deadline.total_seconds() for step in self.plan.steps), default=0.0)

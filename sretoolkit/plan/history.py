@@ -14,7 +14,7 @@ IN_DOUBT = ("begun", "failed", "undoing", "undo-failed")
 
 @dataclass
 class Item:
-    """One step or gate of a plan, as far as the journal knows."""
+    """One step or gate of a plan, as far as the journal knows; ``seen`` is the world as a step last found it."""
 
     index: int
     content: dict[str, Any]
@@ -24,6 +24,7 @@ class Item:
     key: str = ""
     error: str = ""
     elapsed: float | None = None
+    seen: Any = None
     deadline: datetime | None = None
     evidence: list[dict[str, Any]] = field(default_factory=list)
 
@@ -143,6 +144,7 @@ def _apply(plan: PlanHistory, kind: str, payload: dict[str, Any]) -> None:
         item.key = payload.get("key", item.key)
         item.error = payload.get("error", "")
         item.elapsed = payload.get("elapsed", item.elapsed)
+        item.seen = payload.get("seen", item.seen)
         if kind == "gate-opened":
             item.deadline = datetime.fromisoformat(payload["deadline"])
         if kind == "gate-looked":

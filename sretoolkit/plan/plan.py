@@ -168,13 +168,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a plan: its state, and a row (text, status, seconds, note) for every item."""
+    """What became of a plan: its state, a row (text, status, seconds, note) and what was last ``seen`` for every item."""
 
     title: str
     run: str
     plan_hash: str
     state: str
     rows: list[tuple[str, str, float | None, str]] = field(default_factory=list)
+    seen: list[Any] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
