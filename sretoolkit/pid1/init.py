@@ -45,6 +45,10 @@ class Kind(ABC):
     def stop(self, init: Init, which: int, *, assumed: bool) -> Stop:
         """What the stop signal will do; ``assumed``: nobody said which one is configured."""
 
+    def tells(self, init: Init, *, direct: bool) -> bool:
+        """Whether it passes a stop signal on to its ``direct`` children, or to those further down."""
+        return False
+
 
 INITS: Plugins[Kind] = Plugins("sretoolkit.pid1.inits", Kind)  # type: ignore[type-abstract]
 

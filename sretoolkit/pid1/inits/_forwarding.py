@@ -27,6 +27,10 @@ class Forwarding(Plain):
             return Stop("handled", f"{init.program} takes the signal; it has no child now")
         return self._by_child(init, min(init.children, key=lambda child: child.pid), which)
 
+    def tells(self, init: Init, *, direct: bool) -> bool:
+        """Its child, or all in the group."""
+        return direct or self.group(_options(init))
+
     def _by_child(self, init: Init, child: Process, which: int) -> Stop:
         if has(child.blocked, which):
             return Stop("unknown", f"{init.program} passes it on to {child.name}, which blocks it or waits for it")

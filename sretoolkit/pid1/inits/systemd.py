@@ -22,3 +22,7 @@ class Systemd(Kind):
             why += "; which signal is configured cannot be seen here"
             return Stop("uncertain", why, "inferred", "low", "stop-signal", "SIGRTMIN+3")
         return Stop("killed", why, "inferred", "high", "stop-signal", "SIGRTMIN+3")
+
+    def tells(self, init: Init, *, direct: bool) -> bool:
+        """It stops its units one by one."""
+        return True
