@@ -21,8 +21,9 @@ from sretoolkit.pid1.workload import RUNTIMES, Workload, remedy
 from sretoolkit.report import Finding, Report, Table
 
 _SIGKILL = 9
+# Whole seconds: up to the end of this one, or what has just happened would be missing.
 _SCRIPT = """command -v docker >/dev/null 2>&1 || { echo absent; exit 0; }
-set -- --since "$1" --until 0s --filter type=container --filter event=kill --filter event=die
+set -- --since "$1" --until $(($(date +%s) + 1)) --filter type=container --filter event=kill --filter event=die
 docker events "$@" --format '{{json .}}' || exit 1
 echo end"""
 
