@@ -12,11 +12,20 @@ UPTIME = 1000.0
 
 
 class Scan:
-    """The records of one look at a host; ``text`` is the script's output."""
+    """The records of one look at a host."""
 
-    def __init__(self, *, uid: int = 0, own: str = ROOT_NAMESPACE, machine: str = "x86_64", tasks: int = 100) -> None:
+    def __init__(
+        self,
+        *,
+        uid: int = 0,
+        own: str = ROOT_NAMESPACE,
+        machine: str = "x86_64",
+        tasks: int = 100,
+        hidepid: str = "",
+        controller: str = "v2",
+    ) -> None:
         self._uid = uid
-        head = (uid, machine, "6.1.0", own, 32768, 65536, tasks, UPTIME)
+        head = (uid, machine, "6.1.0", own, 32768, 65536, tasks, UPTIME, hidepid, controller, "/sys/fs/cgroup")
         self._lines = [_line("host", *head)]
         self.process(1, name="systemd", parent=0, depth=1)
         self._lines.append(_line("i", 1))
@@ -33,12 +42,13 @@ class Scan:
         ignored: int = 0,
         caught: int = 0,
         age: float = 500,
+        uid: int = 0,
+        state: str = "S",
     ) -> None:
         """A process that is an init, the child of one, or the parent of zombies."""
         masks = [f"{mask:016x}" for mask in (blocked, ignored, caught)]
-        self._lines.append(_line("p", pid, parent, depth, children, 1, 0, *masks, name))
-        stat = ["S", str(parent), *["0"] * 17, str(int((UPTIME - age) * 100))]
-        self._lines.append(_line("a", pid, f"{pid} ({name}) {' '.join(stat)}"))
+        self._lines.append(_line("p", pid, parent, state, depth, children, 1, uid, *masks, name))
+        self._lines.append(_line("a", pid, int((UPTIME - age) * 100)))
 
     def init(
         self,
@@ -57,27 +67,52 @@ class Scan:
         ignored: int = 0,
         caught: int = 0,
         age: float = 500,
+        uid: int = 0,
+        state: str = "S",
+        **more: object,
     ) -> None:
-        """The first process of a namespace; as root it is seen whole, else only its masks are."""
-        self.process(pid, name=name, parent=900, blocked=blocked, ignored=ignored, caught=caught, age=age)
+        """The first process of a namespace; as root it is seen whole, else only its masks are.
+
+        ``more``: pid_max, nproc, cgroup and frozen, each as its record says it.
+        """
+        masks = {"blocked": blocked, "ignored": ignored, "caught": caught}
+        self.process(pid, name=name, parent=900, age=age, uid=uid, state=state, **masks)
+        kinds = {"pid_max": "m", "nproc": "r", "cgroup": "g", "frozen": "h"}
+        self._lines += [_line(kinds[word], pid, value) for word, value in more.items()]
         self._lines += [_line("i", pid), _line("c", pid, "\037".join([*(arguments or [name]), ""]))]
-        self._lines += [_line("b", pid, f"{mask:016x}") for mask in (threads or [blocked])]
         for number, (current, limit, failures) in enumerate(levels):
             self._lines.append(_line("l", pid, current, limit, failures, "/box" if number == 0 else "/"))
         if self._uid:
             self._lines += [_line("n", pid, ""), _line("x", pid, ""), _line("e", pid, "")]
             return
         self._lines += [_line("n", pid, f"pid:[{pid}]"), _line("x", pid, f"/usr/bin/{program or name}\036")]
-        self._lines.append(_line("e", pid, elf))
-        waits = [_line("s", pid, "-", "-") for _ in (threads or [0])]
+        self.waits(pid, [blocked] if threads is None else threads, sigwait, signalfd, any_child, elf)
+
+    def waits(
+        self,
+        pid: int,
+        threads: Iterable[int],
+        sigwait: int = 0,
+        signalfd: int = 0,
+        any_child: bool = False,
+        elf: str = "2",
+    ) -> None:
+        """What each thread of an init, or of a child of one, blocks, and what the first thread and the files wait for."""
+        blocked = list(threads)
+        self._lines += [_line("e", pid, elf), *(_line("b", pid, f"{mask:016x}") for mask in blocked)]
+        calls = [_line("s", pid, "-", "-") for _ in blocked]
         if sigwait:
-            waits[0] = _line("s", pid, 128, "0x7ffc00001000")
-            waits.append(_line("w", pid, sigwait.to_bytes(8, "little").hex()))
+            calls[0] = _line("s", pid, 128, "0x7ffc00001000")
+            calls.append(_line("w", pid, sigwait.to_bytes(8, "little").hex()))
         elif any_child:
-            waits[0] = _line("s", pid, 61, "0xffffffff")
-        self._lines += waits
+            calls[0] = _line("s", pid, 61, "0xffffffff")
+        self._lines += calls
         if signalfd:
             self._lines.append(_line("f", pid, f"{signalfd:016x}"))
+
+    def tasks(self, uid: int, count: int) -> None:
+        """How many threads and zombies a user has on the whole machine."""
+        self._lines.append(_line("u", uid, count))
 
     def zombies(self, parent: int, *, seen: int, stayed: int, init: int) -> None:
         """Zombies of one parent, below an init."""
@@ -85,7 +120,12 @@ class Scan:
 
     def done(self) -> Machine:
         """What the toolkit makes of it."""
-        return parse("\n".join([*self._lines, "end", ""]))
+        return parse(self.text)
+
+    @property
+    def text(self) -> str:
+        """What the script prints, not packed."""
+        return "\n".join(["", "begin plain", *self._lines, "end", "end of scan", ""])
 
 
 def only(machine: Machine) -> Init:

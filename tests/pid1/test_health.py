@@ -119,7 +119,7 @@ def test_inside_a_container_pid_1_is_judged_as_any_other() -> None:
 
 def test_hidden_processes_are_said() -> None:
     """When /proc shows not even the first process, nothing is called healthy."""
-    machine = parse("host\t1000\tx86_64\t6.1\tpid:[4026531836]\t32768\t65536\t100\t5.0\nend\n")
+    machine = parse("begin plain\nhost\t1000\tx86_64\t6.1\tpid:[4026531836]\t32768\t65536\t100\t5.0\nend\nend of scan\n")
     made = report(machine, "box")
     assert (made.ok, made.findings[0].remedy) == (False, "look as root")
 
@@ -179,7 +179,7 @@ def test_a_script_that_did_not_end_is_an_error() -> None:
 def test_a_system_without_namespaces_is_no_healthy_one() -> None:
     """Where the script ends but finds no Linux, nothing is reported."""
     with pytest.raises(HostError, match="this is no Linux"):
-        scan(scripted({"sh -c": "host\t0\tamd64\t14.1\t\t\t\t\t\nend\n"}))
+        scan(scripted({"sh -c": "begin plain\nhost\t0\tamd64\t14.1\t\t\t\t\t\nend\nend of scan\n"}))
 
 
 def test_a_wrong_signal_is_refused_before_anything_is_done() -> None:
