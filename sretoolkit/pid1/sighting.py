@@ -50,7 +50,11 @@ class Sighting:
     @property
     def name(self) -> str:
         """The finding's subject, with its host where that is not the same."""
-        return self.finding.subject if self.host in ("", self.finding.subject) else f"{self.finding.subject} on {self.host}"
+        return (
+            self.finding.subject
+            if self.host in ("", self.finding.subject)
+            else f"{self.finding.subject} on {self.host}"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """JSON."""

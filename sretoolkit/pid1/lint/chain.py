@@ -140,7 +140,7 @@ def _script(start: Start, text: str, arguments: tuple[str, ...], kind: Shell, ch
 
 
 def _which(start: Start, name: str) -> Shell:
-    """dash keeps standing before a single command; bash and busybox become it."""
+    """Debian's dash stays standing before a single command; bash and busybox become it."""
     if name in ("bash", "dash"):
         return "bash" if name == "bash" else "dash"
     if name in ("ash", "busybox"):

@@ -6,7 +6,19 @@ from dataclasses import dataclass
 
 from sretoolkit.pid1.lint.start import Shell
 
-_DEBIAN = {"debian", "ubuntu", "python", "node", "golang", "rust", "ruby", "perl", "gcc", "buildpack-deps", "bitnami/minideb"}
+_DEBIAN = {
+    "debian",
+    "ubuntu",
+    "python",
+    "node",
+    "golang",
+    "rust",
+    "ruby",
+    "perl",
+    "gcc",
+    "buildpack-deps",
+    "bitnami/minideb",
+}
 _RED_HAT = {"fedora", "centos", "rockylinux", "almalinux", "amazonlinux", "oraclelinux", "redhat/ubi8", "redhat/ubi9", "ubi8/ubi",
             "ubi9/ubi", "ubi8/ubi-minimal", "ubi9/ubi-minimal", "archlinux"}  # fmt: skip
 _PLAIN = {"scratch", "alpine", "busybox", *_DEBIAN, *_RED_HAT}
@@ -31,7 +43,7 @@ class Distribution:
 
 def distribution(image: str) -> Distribution:
     """By the image's name, without registry, digest and the official images' own folder."""
-    name, _, digest = image.partition("@")
+    name = image.partition("@")[0]
     head, slash, tail = name.rpartition("/")
     repository, _, tag = tail.partition(":")
     folders = [part for part in head.split("/") if part and "." not in part and ":" not in part and part != "library"]

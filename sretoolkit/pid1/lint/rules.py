@@ -9,11 +9,12 @@ from sretoolkit.errors import ConfigError
 from sretoolkit.pid1.lint.chain import Chain, follow
 from sretoolkit.pid1.lint.programs import WHY, is_systemd, reaps, stops
 from sretoolkit.pid1.lint.start import Start
-from sretoolkit.pid1.signals import RTMIN, name, number
 from sretoolkit.pid1.sighting import Sighting
+from sretoolkit.pid1.signals import RTMIN, name, number
 from sretoolkit.pid1.workload import Fix, remedy
 from sretoolkit.report import Finding, Severity
 
+_NEVER_HANDLED = ("SIGKILL", "SIGSTOP")
 _SHELLS = {"dash": "dash", "bash": "bash", "busybox": "busybox's sh", "unknown": "the shell"}
 
 
@@ -65,10 +66,12 @@ def _sighting(
 
 
 def _asked(start: Start) -> str:
+    """By name; SIGTERM in place of one that `_signal` finds wrong."""
     try:
-        return name(start.stop_signal or "SIGTERM")
+        given = name(start.stop_signal or "SIGTERM")
     except ConfigError:
         return "SIGTERM"
+    return "SIGTERM" if given in _NEVER_HANDLED else given
 
 
 def _signal(start: Start, _: Chain) -> Iterator[Sighting]:
@@ -76,13 +79,13 @@ def _signal(start: Start, _: Chain) -> Iterator[Sighting]:
     if start.stop_signal is None or "$" in start.stop_signal:
         return
     try:
-        which = number(start.stop_signal)
+        number(start.stop_signal)
     except ConfigError:
         why, cure = f"{start.stop_signal!r} is no signal", "write it as SIGTERM or SIGRTMIN+3"
         summary = "its stop signal is none: it can be neither built nor started so"
         yield _sighting(start, "stop-signal-invalid", "high", summary, why=why, cure=cure, at="stop_signal")
         return
-    if which in (9, 19):
+    if name(start.stop_signal) in _NEVER_HANDLED:
         why = f"the stop signal is {name(start.stop_signal)}, which no program can handle"
         summary = "it is killed at once: it cannot finish what it does"
         about = {"what": "SIGTERM"}
@@ -169,7 +172,13 @@ def _shell(start: Start, chain: Chain) -> Iterator[Sighting]:
         return
     summary = f"{signal} will be dropped; it is killed after the grace period"
     yield _sighting(
-        start, "stop-dropped", "high", summary, why=why + " and has no trap: the kernel drops it", fix="exec", about=about
+        start,
+        "stop-dropped",
+        "high",
+        summary,
+        why=why + " and has no trap: the kernel drops it",
+        fix="exec",
+        about=about,
     )
 
 
@@ -231,7 +240,14 @@ def _unlimited(start: Start, _: Chain) -> Iterator[Sighting]:
     if start.pids is False:
         summary = "nothing here limits its process ids: one leak can take the node"
         yield _sighting(
-            start, "ids-unlimited", "medium", summary, why="no limit is written", fix="limit", at="pids", about={"name": start.subject}
+            start,
+            "ids-unlimited",
+            "medium",
+            summary,
+            why="no limit is written",
+            fix="limit",
+            at="pids",
+            about={"name": start.subject},
         )
 
 

@@ -63,9 +63,9 @@ def _commands(text: str) -> list[tuple[tuple[str, ...], str, int]]:
     found: list[tuple[tuple[str, ...], str, int]] = []
     words: list[str] = []
     depth = 0
-    for token in [*_tokens(text), "\n"]:
-        if token not in _OPERATORS:
-            word = token[1:]  # the mark of a word
+    for piece in [*_tokens(text), "\n"]:
+        if piece not in _OPERATORS:
+            word = piece[1:]  # the mark of a word
             if not words and word in _OPENING:
                 depth += word in ("if", "while", "until", "{")
             elif not words and word in ("for", "case"):
@@ -77,12 +77,12 @@ def _commands(text: str) -> list[tuple[tuple[str, ...], str, int]]:
             elif words or not _ASSIGNMENT.match(word):
                 words.append(word)
             continue
-        if token == "(":
+        if piece == "(":
             depth += 1
         if words:
-            found.append((tuple(words), token, depth))
+            found.append((tuple(words), piece, depth))
             words = []
-        if token == ")":
+        if piece == ")":
             depth = max(0, depth - 1)
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import posixpath
 import re
 import shlex
 from collections.abc import Callable, Mapping
@@ -56,8 +56,8 @@ class Stage:
 
     def _places(self, path: str) -> list[str]:
         if "/" not in path:
-            return [f"{folder}/{path}" for folder in _PATHS] + [os.path.normpath(f"{self.folder}/{path}")]
-        return [os.path.normpath(path if path.startswith("/") else f"{self.folder}/{path}")]
+            return [f"{folder}/{path}" for folder in _PATHS] + [posixpath.normpath(f"{self.folder}/{path}")]
+        return [posixpath.normpath(path if path.startswith("/") else f"{self.folder}/{path}")]
 
 
 def stages(text: str, context: Path) -> list[Stage]:
@@ -94,7 +94,9 @@ def _apply(stage: Stage, instruction: Instruction, context: Path) -> None:
     word, rest = instruction.word, instruction.rest
     if word in _CHANGES:
         _CHANGES[word](stage, instruction)
-        kept = {"ENTRYPOINT": "command", "CMD": "command", "STOPSIGNAL": "stop_signal", "HEALTHCHECK": "health"}.get(word)
+        kept = {"ENTRYPOINT": "command", "CMD": "command", "STOPSIGNAL": "stop_signal", "HEALTHCHECK": "health"}.get(
+            word
+        )
         if kept:
             stage.lines[kept] = instruction.line
     elif word in ("COPY", "ADD") and "from" not in instruction.flags:
@@ -138,7 +140,9 @@ def _shell(stage: Stage, instruction: Instruction) -> None:
 
 
 def _workdir(stage: Stage, instruction: Instruction) -> None:
-    stage.folder = os.path.normpath(os.path.join(stage.folder, expand(instruction.rest.strip("\"'"), stage.variables)))
+    stage.folder = posixpath.normpath(
+        posixpath.join(stage.folder, expand(instruction.rest.strip("\"'"), stage.variables))
+    )
 
 
 _CHANGES: Mapping[str, Callable[[Stage, Instruction], None]] = {
@@ -153,15 +157,15 @@ def _copy(stage: Stage, instruction: Instruction, context: Path) -> None:
         return
     *sources, target = words
     many = len(sources) > 1 or target.endswith(("/", "."))
-    place = os.path.normpath(os.path.join(stage.folder, target))
+    place = posixpath.normpath(posixpath.join(stage.folder, target))
     for source in sources:
         if source.startswith("<<"):
             name = source.lstrip("<-").strip("\"'")
-            stage.files[os.path.join(place, name) if many else place] = instruction.documents.get(name, "")
+            stage.files[posixpath.join(place, name) if many else place] = instruction.documents.get(name, "")
             continue
         origin = context / source.lstrip("/")
         inside = many and not origin.is_dir()
-        stage.files[os.path.join(place, origin.name) if inside else place] = origin
+        stage.files[posixpath.join(place, origin.name) if inside else place] = origin
 
 
 def _text(source: Path | str, below: str) -> str | None:
@@ -186,7 +190,7 @@ def _pairs(text: str, variables: Mapping[str, str], keep: Mapping[str, str] | No
         return {}
     if words and "=" not in words[0]:
         words = ["=".join([words[0], " ".join(words[1:])])] if len(words) > 1 else []
-    found = {}
+    found: dict[str, str] = {}
     for word in words:
         name, _, value = word.partition("=")
         if name and (keep is None or name not in keep):

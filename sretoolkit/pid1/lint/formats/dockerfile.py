@@ -75,10 +75,10 @@ def _command(stage: Stage) -> tuple[str, ...]:
 def _words(stage: Stage) -> dict[Fix, str]:
     install, tini = distribution(stage.image).install
     has_entrypoint = bool(stage.entrypoint)
-    word = "ENTRYPOINT" if has_entrypoint else "CMD"
-    command = (stage.entrypoint if has_entrypoint else stage.cmd) or []
-    before = [tini, "--"]
-    entry = f"ENTRYPOINT {literal(listed([*before, *command] if has_entrypoint else before))}"
+    in_cmd = not has_entrypoint or (stage.forms.get("ENTRYPOINT") == "exec" and stage.forms.get("CMD") == "shell")
+    word = "CMD" if in_cmd else "ENTRYPOINT"
+    command = (stage.cmd if in_cmd else stage.entrypoint) or []
+    entry = f"ENTRYPOINT {literal(listed([tini, '--', *(stage.entrypoint or [])]))}"
     group = f"ENTRYPOINT {literal(listed([tini, '-g', '--']))}"
     return {
         "init": f"{install}\n{entry}\nor run it with --init (Compose: init: true)",

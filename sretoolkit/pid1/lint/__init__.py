@@ -1,0 +1,53 @@
+"""A linter for what starts containers: nothing is run, so what depends on the program inside is called uncertain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from sretoolkit.errors import ConfigError
+from sretoolkit.pid1.lint.format import FORMATS, Format
+from sretoolkit.pid1.lint.rules import judge
+from sretoolkit.pid1.lint.start import Start
+from sretoolkit.pid1.sighting import Sighting
+
+_ORDER = ("dockerfile", "compose", "kubernetes", "image")
+_LEFT_OUT = {".git", "node_modules", ".venv", "__pycache__"}
+
+
+def lint(path: Path, *, target: str = "") -> list[Sighting]:
+    """What is to be said of a file, or of every file in a folder that is known; ``target``: a stage, service or image.
+
+    Raises `ConfigError` when it cannot be read, is of no known kind, or the folder holds none.
+    """
+    return [sighting for start in starts(path, target=target) for sighting in judge(start)]
+
+
+def starts(path: Path, *, target: str = "") -> Sequence[Start]:
+    """The containers of a file or folder; raises as `lint` does."""
+    if not path.exists():
+        raise ConfigError(f"there is no file {path}", hint="name a Dockerfile, a Compose file, a manifest or a folder")
+    if path.is_dir() and (found := _format(path)) is None:
+        known = [(each, kind) for each in _files(path) if (kind := _format(each)) is not None]
+        if not known:
+            raise ConfigError(f"no file in {path} is of a known kind", hint=f"known: {', '.join(FORMATS)}")
+        return [start for each, kind in known for start in kind.starts(each)]
+    found = _format(path)
+    if found is None:
+        hint = f"known are: {', '.join(FORMATS)}; a Dockerfile is known by its name (Dockerfile.web, web.Dockerfile)"
+        raise ConfigError(f"{path} is of no kind that is known here", hint=hint)
+    return found.starts(path, target=target)
+
+
+def _format(path: Path) -> Format | None:
+    names = [*(name for name in _ORDER if name in FORMATS), *(name for name in FORMATS if name not in _ORDER)]
+    return next((kind for name in names if (kind := FORMATS[name]()).knows(path)), None)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Files below a folder, in order; links are not followed out of it."""
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and not path.is_symlink() and path.name not in _LEFT_OUT:
+            yield from _files(path)
+        elif path.is_file():
+            yield path
