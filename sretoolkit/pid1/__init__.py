@@ -1,6 +1,34 @@
-"""PID 1: will the first process of every container stop when told, reap what it inherits, and have room to fork."""
+"""PID 1: will the first process of every container stop when told, reap what it inherits, and have room to fork.
+
+``health`` looks at a host, ``tree`` at one container; what is tried out or put right is a plan: ``probe_reaping`` and
+``rehearse_stop``, ``recreate``, ``limit_ids``, ``raise_pid_max`` and ``restart``.
+"""
 
 from sretoolkit.pid1.health import health, report
+from sretoolkit.pid1.ledger import ledger
+from sretoolkit.pid1.look import Look, look
+from sretoolkit.pid1.probe import probe_reaping, reaping
 from sretoolkit.pid1.process import Machine, scan
+from sretoolkit.pid1.rehearsal import rehearse_stop, rehearsed
+from sretoolkit.pid1.remedies import cure, limit_ids, raise_pid_max, recreate, restart
+from sretoolkit.pid1.tree import tree
 
-__all__ = ["Machine", "health", "report", "scan"]
+__all__ = [
+    "Look",
+    "Machine",
+    "cure",
+    "health",
+    "ledger",
+    "limit_ids",
+    "look",
+    "probe_reaping",
+    "raise_pid_max",
+    "reaping",
+    "recreate",
+    "rehearse_stop",
+    "rehearsed",
+    "report",
+    "restart",
+    "scan",
+    "tree",
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 from sretoolkit.errors import HostError
@@ -45,8 +45,8 @@ class ContainerStep(Step):
 class MakeCopy(ContainerStep):
     """Make a container like another one, but for ``change``; it is not started."""
 
-    before: bool = False
-    after: bool = True
+    before: str = "absent"
+    after: str = "made"
     copy: str
     change: Mapping[str, str | bool]
     differs: tuple[str, ...] = shown(default=())
@@ -55,9 +55,9 @@ class MakeCopy(ContainerStep):
         """The copy and what is different about it."""
         return f"on {self.host} make {self.copy}, a copy of {self.container} with {'; '.join(self.differs)}"
 
-    def observe(self, ctx: Context) -> bool:
+    def observe(self, ctx: Context) -> str:
         """Whether the copy is there."""
-        return self.engine(ctx).inspect(self.copy) is not None
+        return "absent" if self.engine(ctx).inspect(self.copy) is None else "made"
 
     def do(self, ctx: Context) -> None:
         """Make it, in the same networks."""
@@ -81,30 +81,30 @@ class MakeCopy(ContainerStep):
 class SetRunning(ContainerStep):
     """Stop a container (its own stop signal and grace period), or start it and wait until it is well."""
 
-    before: bool
-    after: bool
+    before: Literal["runs", "stopped"]
+    after: Literal["runs", "stopped"]
     which: str
 
     def describe(self) -> str:
         """Stop or start."""
-        return f"on {self.host} {'start' if self.after else 'stop'} {self.which}"
+        return f"on {self.host} {'start' if self.after == 'runs' else 'stop'} {self.which}"
 
-    def observe(self, ctx: Context) -> bool | None:
+    def observe(self, ctx: Context) -> str | None:
         """Whether it runs; None when there is no such container."""
         found = self.engine(ctx).inspect(self.which)
-        return bool(found["State"]["Running"]) if found else None
+        return ("runs" if found["State"]["Running"] else "stopped") if found else None
 
     def do(self, ctx: Context) -> None:
         """Bring it about."""
-        self._make(ctx, running=self.after)
+        self._make(ctx, running=self.after == "runs")
 
     def undo(self, ctx: Context) -> None:
         """The other way round."""
-        self._make(ctx, running=self.before)
+        self._make(ctx, running=self.before == "runs")
 
     def by_hand(self) -> str:
         """The command that restores it."""
-        return f"on {self.host}: docker {'start' if self.before else 'stop'} {self.which}"
+        return f"on {self.host}: docker {'start' if self.before == 'runs' else 'stop'} {self.which}"
 
     def _make(self, ctx: Context, *, running: bool) -> None:
         engine = self.engine(ctx)

@@ -66,8 +66,8 @@ def rehearse_stop(
 class MakeClone(ContainerStep):
     """Make the clone; it is not started."""
 
-    before: bool = False
-    after: bool = True
+    before: str = "absent"
+    after: str = "made"
     clone: str
     left_out: tuple[str, ...] = ()
 
@@ -76,9 +76,9 @@ class MakeClone(ContainerStep):
         out = f"; left out: {', '.join(self.left_out)}" if self.left_out else ""
         return f"on {self.host} make {self.clone}, like {self.container} but without network, volumes read-only{out}"
 
-    def observe(self, ctx: Context) -> bool:
+    def observe(self, ctx: Context) -> str:
         """Whether the clone is there."""
-        return self.engine(ctx).inspect(self.clone) is not None
+        return "absent" if self.engine(ctx).inspect(self.clone) is None else "made"
 
     def do(self, ctx: Context) -> None:
         """Make it."""
@@ -103,8 +103,8 @@ class MakeClone(ContainerStep):
 class StopClone(MakeClone):
     """Start the clone, stop it, see how it ended, and remove it: it is there before and gone after."""
 
-    before: bool = True
-    after: bool = False
+    before: str = "made"
+    after: str = "absent"
     settle: timedelta
     signal: str = shown(default="SIGTERM")
 

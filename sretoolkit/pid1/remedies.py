@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 from sretoolkit.config import Config
 from sretoolkit.errors import PlanError
@@ -28,6 +28,23 @@ from sretoolkit.plan import Context, Gate, Plan, Verdict
 
 _PID_MAX = "kernel.pid_max"
 _HIGHEST = 4_194_304  # PID_MAX_LIMIT on 64 bits
+
+
+def cure(
+    host_name: str,
+    container: str,
+    what: Literal["init", "stop-signal", "limit"],
+    *,
+    stop_signal: str = "SIGTERM",
+    limit: int = 512,
+    config: Config | None = None,
+) -> Plan:
+    """The plan for one of the cures of a Docker container by name; raises as `recreate` and `limit_ids` do."""
+    if what == "limit":
+        return limit_ids(host_name, container, limit, config=config)
+    if what == "init":
+        return recreate(host_name, container, init=True, config=config)
+    return recreate(host_name, container, stop_signal=stop_signal, config=config)
 
 
 def recreate(
@@ -67,11 +84,11 @@ def recreate(
     kept = (f"{len(lost)} paths changed inside it stay behind in {old}",) if lost else ()
     steps = [
         MakeCopy(**about, copy=new, change=change, differs=(*lines, *kept)),
-        SetRunning(**about, before=True, after=False, which=container, grace=grace),
+        SetRunning(**about, before="runs", after="stopped", which=container, grace=grace),
         Rename(**about, before=container, after=old),
         *([SetRestartPolicy(**about, before=policy, after="no", which=old)] if policy != "no" else []),
         Rename(**about, before=new, after=container),
-        SetRunning(**about, before=False, after=True, which=container, grace=grace),
+        SetRunning(**about, before="stopped", after="runs", which=container, grace=grace),
     ]
     return Plan(f"Recreate {container} on {host_name}", [*steps, *_gates(about, change)])
 

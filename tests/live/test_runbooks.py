@@ -14,6 +14,7 @@ from sretoolkit.journal import Keys, find_runs, load_run, verify_store
 from sretoolkit.store import Store
 from tests.live.conftest import algorithm_of
 from tests.runbook.desk import CHANGING, Desk
+from tests.stack.docker import Docker
 from tests.stack.postgres import Postgres
 from tests.stack.prometheus import Prometheus
 from tests.stack.sshd import Sshd
@@ -119,3 +120,33 @@ def test_a_team_recovers_each_others_runs_over_postgresql(desk: Desk, write_note
             assert (0, "undone") == (done.returncode, load_run(store, run.id).state), done.stdout
         assert ["old"] * 3 == desk.values
         assert 0 == elsewhere.run("journal", "verify", "--all").returncode
+
+
+def test_a_container_is_cured_and_the_cure_taken_back(desk: Desk) -> None:
+    """pid1_remedy: planned it changes nothing; applied the finding is gone and on record; undone the old container runs."""
+    with Docker() as engine:
+        desk.environment["DOCKER_HOST"] = engine.url
+        name = engine.run("sleep", "600", options=("--stop-timeout", "1"))
+        before = engine.call("inspect", "--format", "{{.Id}}", name)
+        arguments = ("run", "pid1_remedy", "-p", f"container={name}", "-p", "cure=init")
+
+        assert 0 == desk.run(*arguments).returncode
+        assert before == engine.call("inspect", "--format", "{{.Id}}", name)
+        assert 0 == desk.run(*arguments, "--apply").returncode
+        page = Path(str(desk.last.html)).read_text()
+        assert "SIGTERM: dropped" in page
+        assert "SIGTERM: handled" in page
+        assert before != engine.call("inspect", "--format", "{{.Id}}", name)
+        assert 0 == desk.run("undo", desk.last.id, "--apply").returncode
+        assert before == engine.call("inspect", "--format", "{{.Id}}", name)
+
+
+def test_a_stop_is_rehearsed(desk: Desk) -> None:
+    """pid1_rehearse_stop: the clone is killed after the grace period; that is in the record, and no clone is left."""
+    with Docker() as engine:
+        desk.environment["DOCKER_HOST"] = engine.url
+        name = engine.run("sleep", "600", options=("--stop-timeout", "1"))
+        arguments = ("run", "pid1_rehearse_stop", "-p", f"container={name}", "-p", "settle=1s")
+        assert 0 == desk.run(*arguments, "--apply").returncode
+        assert "was killed after 1 s" in Path(str(desk.last.html)).read_text()
+        assert [name] == engine.call("ps", "-a", "--format", "{{.Names}}").split()
