@@ -8,11 +8,12 @@ from dataclasses import replace
 
 from sretoolkit.config import Config
 from sretoolkit.hosts import connect
+from sretoolkit.pid1.ceilings import lowest
 from sretoolkit.pid1.init import kind_of, reaps
 from sretoolkit.pid1.look import Look, look
 from sretoolkit.pid1.process import Machine
 from sretoolkit.pid1.signals import number
-from sretoolkit.pid1.verdict import Subject, lowest
+from sretoolkit.pid1.verdict import Subject
 from sretoolkit.pid1.workload import Workload
 from sretoolkit.report import SEVERITIES, Finding, Report, Table
 

@@ -6,13 +6,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sretoolkit.pid1.ceilings import of_host, shortages
 from sretoolkit.pid1.init import kind_of, reaps
-from sretoolkit.pid1.process import Init, Level, Machine, Zombies
+from sretoolkit.pid1.process import Init, Machine, Zombies
 from sretoolkit.pid1.signals import number
 from sretoolkit.pid1.workload import Fix, Workload, remedy
 from sretoolkit.report import Finding, Proof, Severity
 
 _MANY = 10  # zombies
+_OPEN = ("", "0", "off")  # hidepid
 _RUNTIMES = ("containerd-shim", "conmon", "runc", "crun", "kubelet", "dockerd")
 _SUMMARY = {
     "dropped": "{signal} will be dropped; it is killed after the grace period",
@@ -67,8 +69,18 @@ def judge(machine: Machine, host_name: str, looked: list[Subject]) -> Iterator[R
     for finding in (*_about_us(machine, host_name), *_host_ceiling(machine, host_name)):
         yield Ruling(finding, host_name)
     for subject in looked:
-        for rule in (_stop, _zombies, _ceiling, _latent, _unlimited):
+        for rule in (_stop, _held, _zombies, _latent):
             yield from rule(subject)
+        for each in shortages(subject.init, machine):
+            yield _ruling(
+                subject,
+                each.rule,
+                each.severity,
+                each.summary,
+                fix=each.fix,
+                evidence=each.evidence,
+                proof=each.proof,
+            )
     for group in machine.zombies:
         if group.stayed:
             yield _outside(group, host_name)
@@ -106,9 +118,35 @@ def _about_us(machine: Machine, host_name: str) -> Iterator[Finding]:
     if not machine.root_view:
         summary = "this is itself inside a PID namespace: only the processes in it are seen"
         yield Finding(severity="info", subject=host_name, summary=summary, remedy="look from the host itself", **said)
-    if not machine.inits:
+    if machine.hidepid not in _OPEN and machine.uid:
+        summary = f"/proc is mounted with hidepid={machine.hidepid}: only this user's own processes are seen"
+        yield Finding(severity="medium", subject=host_name, summary=summary, remedy="look as root", **said)
+    elif not machine.inits:
         summary = "no first process can be seen, not even this machine's own: /proc hides other users' processes"
         yield Finding(severity="medium", subject=host_name, summary=summary, remedy="look as root", **said)
+    if not machine.controller and any(not init.root for init in machine.inits):
+        summary = (
+            "process ids cannot be counted: no pids controller of cgroups is mounted here, or none that we may see"
+        )
+        why = "mount cgroups (v2, or v1 with pids) where we look"
+        yield Finding(severity="low", subject=host_name, summary=summary, remedy=why, **said)
+
+
+def _held(subject: Subject) -> Iterator[Ruling]:
+    """It takes no signal now, whatever it does with one."""
+    init = subject.init
+    if init.frozen:
+        summary, cure = "its cgroup is frozen: it takes no signal until it is thawed", "thaw it (docker unpause)"
+        about: dict[str, Any] = {"severity": "medium", "rule": "frozen", "evidence": f"cgroup {init.cgroup or '?'}"}
+    elif init.process.stuck:
+        summary, cure = (
+            "it waits in the kernel (state D): it takes no signal, not even SIGKILL, until that ends",
+            ("look again; if it stays, see which disk or file server does not answer (/proc/PID/stack, dmesg)"),
+        )
+        about = {"severity": "low", "rule": "stuck", "evidence": "at the moment of the look"}
+    else:
+        return
+    yield Ruling(Finding(subject=subject.name, summary=summary, remedy=cure, **about), subject.host, subject)
 
 
 def _stop(subject: Subject) -> Iterator[Ruling]:
@@ -164,38 +202,16 @@ def _outside(group: Zombies, host_name: str) -> Ruling:
     return Ruling(finding, host_name, fix=fix)
 
 
-def lowest(init: Init) -> Level | None:
-    """The cgroup with the least room left; None when none has a ceiling."""
-    limited = [level for level in init.levels if level.limit is not None]
-    return min(limited, key=lambda level: (level.limit or 0) - level.current, default=None)
-
-
-def _ceiling(subject: Subject) -> Iterator[Ruling]:
-    init = subject.init
-    for level in init.levels:
-        if level.failures:
-            full = level.limit is not None and level.current >= level.limit * 0.9
-            summary = f"{level.failures} forks have failed at this cgroup's limit since it was made"
-            severity: Severity = "critical" if full else "high"
-            yield _ruling(subject, "forks-failed", severity, summary, evidence=_use(level), fix="raise")
-    least = lowest(init)
-    if least is None or least.limit is None or least.current < least.limit * 0.75:
-        return
-    severity = "high" if least.current >= least.limit * 0.9 else "medium"
-    summary = f"{max(0, least.limit - least.current)} process ids are left"
-    yield _ruling(subject, "ids-low", severity, summary, evidence=_use(least), fix="raise")
-
-
 def _host_ceiling(machine: Machine, host_name: str) -> Iterator[Finding]:
-    ceilings = [value for value in (machine.pid_max, machine.threads_max) if value]
-    if not machine.root_view or not ceilings or machine.tasks is None or machine.tasks < min(ceilings) * 0.75:
+    least = min(of_host(machine), key=lambda each: each.left, default=None)
+    if least is None or least.current < least.limit * 0.75:
         return
     yield Finding(
-        severity="critical" if machine.tasks >= min(ceilings) * 0.9 else "high",
+        severity="critical" if least.current >= least.limit * 0.9 else "high",
         subject=host_name,
         summary="the whole host runs out of process ids",
-        evidence=f"{machine.tasks} threads, kernel.pid_max {machine.pid_max}, kernel.threads-max {machine.threads_max}",
-        remedy="find who starts them; then raise the lower of the two",
+        evidence=f"{least.current} threads, " + ", ".join(f"{each.name} {each.limit}" for each in of_host(machine)),
+        remedy=f"find who starts them; then raise {least.name}",
         rule="host-ids-low",
     )
 
@@ -219,14 +235,3 @@ def _latent(subject: Subject) -> Iterator[Ruling]:
             proof="inferred",
             fix="init",
         )
-
-
-def _unlimited(subject: Subject) -> Iterator[Ruling]:
-    init = subject.init
-    if not init.root and init.levels and lowest(init) is None:
-        summary = "no cgroup above it limits its process ids: one leak can take the node"
-        yield _ruling(subject, "ids-unlimited", "medium", summary, proof="certain", fix="limit")
-
-
-def _use(level: Level) -> str:
-    return f"pids.current {level.current}, pids.max {level.limit or 'max'} in {level.path}"

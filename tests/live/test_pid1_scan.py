@@ -28,14 +28,13 @@ pytestmark = [pytest.mark.live, pytest.mark.skipif(os.getuid() != 0, reason="a P
 NOBODY = 65534
 PYTHON = sys.executable
 APP = """
-import os, signal, sys, threading, time
+import os, resource, signal, sys, threading, time
 words = sys.argv[1:]
 def leave(count):
     for _ in range(count):
         if os.fork() == 0: os._exit(0)
 if "uid" in words: os.setuid(64123)
 if "nproc" in words:
-    import resource
     resource.setrlimit(resource.RLIMIT_NPROC, (40, 40))
 if "own" in words: leave(3)
 if "threads" in words:
@@ -88,6 +87,10 @@ def _only(machine: Machine, namespace: Namespace) -> Init:
     return found
 
 
+def _nested(machine: Machine) -> list[Init]:
+    return [init for init in machine.inits if init.arguments == ("sleep", "611")]
+
+
 @pytest.fixture
 def controllers() -> Iterator[Path]:
     """A cgroup of the test's own that counts process ids; v1 or v2, as there is."""
@@ -130,16 +133,14 @@ def test_both_ways_to_look_find_the_same(controllers: Path) -> None:
         (controllers / "pids.max").write_text("500")
         made = [started.enter_context(_app(*case, cgroup=controllers)) for case in cases]
         made.append(started.enter_context(Namespace("/bin/sh", "-c", "sleep 600; true")))
-        made.append(started.enter_context(Namespace("/bin/sh", "-c", "unshare -Urpf sleep 600; true")))
-        assert poll(lambda: len([each for each in _fast().inits if each.process.depth == 3]) == 1, timeout=20)
+        made.append(started.enter_context(Namespace("/bin/sh", "-c", "unshare -Urpf sleep 611; true")))
+        assert poll(lambda: len(_nested(_fast())) == 1, timeout=20)
         first, second = _fast(), _script()
     assert len(made) == len(_of(first, *made))
     for one, other in zip(_of(first, *made), _of(second, *made), strict=True):
         assert one == other
     assert replace(first, tasks=0, inits=(), zombies=()) == replace(second, tasks=0, inits=(), zombies=())
-    assert [init for init in first.inits if init.process.depth == 3] == [
-        init for init in second.inits if init.process.depth == 3
-    ]
+    assert _nested(first) == _nested(second)
 
 
 def test_a_cgroup_knows_its_zombies_without_a_look_at_processes(controllers: Path) -> None:
@@ -206,11 +207,11 @@ def test_a_frozen_cgroup_is_said(way: str) -> None:
 
 def test_user_namespaces_are_looked_into() -> None:
     """An init that is root in its own user namespace has its real user on the machine, and is seen whole."""
-    line = f"setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups unshare -Urpf /bin/sleep 600; true"
+    line = "setpriv --reuid=64124 --regid=64124 --clear-groups unshare -Urpf /bin/sleep 600; true"
     with Namespace("/bin/sh", "-c", line) as namespace:
 
         def found() -> list[Init]:
-            return [each for each in _fast().inits if each.process.uid == NOBODY and each.program == "sleep"]
+            return [each for each in _fast().inits if each.process.uid == 64124 and each.program == "sleep"]
 
         assert poll(lambda: bool(found()), timeout=20)
         (init,) = found()
