@@ -21,6 +21,7 @@ _COMMANDS = {
     "lab": "machine",
     "lease": "control",
     "list": "runbooks",
+    "pid1": "pid1",
     "query": "metrics",
     "recover": "recovery",
     "report": "runs",

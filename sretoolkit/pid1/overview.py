@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from sretoolkit.pid1.sighting import Sighting
 from sretoolkit.pid1.since import Comparison
-from sretoolkit.pid1.survey import Container, Survey
+from sretoolkit.pid1.survey import Survey
 from sretoolkit.report import SEVERITIES, Finding, Report, Table
 
 _NAMED = 4  # subjects that a grouped finding names
+_NUMBER = re.compile(r"\d+")
 _ROWS = 40  # of a table; the rest is counted
 _COLUMNS = (
     "pid",
@@ -43,7 +45,7 @@ def report(survey: Survey, title: str, *, compared: Comparison | None = None) ->
         facts["looked as"] = ", ".join(told[:_NAMED]) or "nobody"
     if survey.suppressed:
         facts["suppressed"] = len(survey.suppressed)
-    tables = [_by_image(survey), _by_host(survey)] if many else [_by_container(rows)] if rows else []
+    tables = [_by_image(survey), _by_host(survey)] if many else [_by_container(survey)] if rows else []
     if compared is not None:
         facts |= compared.facts
         tables.append(compared.table)
@@ -111,12 +113,20 @@ def _elsewhere(group: list[Sighting]) -> bool:
     return any(each.image for each in group) and len({each.host for each in group}) > 1
 
 
-def _by_container(rows: Sequence[Container]) -> Table:
+def _by_container(survey: Survey) -> Table:
+    """Each in the order of pids; when there are too many, those with the worst findings."""
+    rows = survey.containers
+    if len(rows) > _ROWS:
+        worst: dict[str, int] = {}
+        for sighting in survey.active:
+            place = SEVERITIES.index(sighting.finding.severity)
+            worst[sighting.container] = min(place, worst.get(sighting.container, place))
+        rows = tuple(sorted(rows, key=lambda row: (worst.get(row.name or row.program, len(SEVERITIES)), row.pid)))
     cells = [
         (row.pid, row.name, row.process, row.kind, row.stop, row.reaps, row.zombies, row.zombies_of_others, row.ids)
         for row in rows
     ]
-    return Table("", _COLUMNS, cells)
+    return Table("", _COLUMNS, _short(cells, len(_COLUMNS)))
 
 
 def _by_image(survey: Survey) -> Table:

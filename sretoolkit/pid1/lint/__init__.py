@@ -11,6 +11,8 @@ from sretoolkit.pid1.lint.rules import judge
 from sretoolkit.pid1.lint.start import Start
 from sretoolkit.pid1.sighting import Sighting
 
+__all__ = ["judge", "lint", "starts"]
+
 _ORDER = ("dockerfile", "compose", "kubernetes", "image")
 _LEFT_OUT = {".git", "node_modules", ".venv", "__pycache__"}
 
