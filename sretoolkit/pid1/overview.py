@@ -72,12 +72,8 @@ def _key(sighting: Sighting, by_image: bool) -> tuple[str, ...]:
         return (finding.rule, sighting.path, str(sighting.line), finding.subject, finding.summary)
     if by_image and sighting.image:
         return (finding.rule, sighting.image, sighting.owner)
-    return (
-        finding.rule,
-        finding.severity,
-        finding.summary,
-        sighting.host if finding.rule == "blind" and by_image else "",
-    )
+    # Counts and pids differ, the fault is the same.
+    return (finding.rule, finding.severity, _NUMBER.sub("#", finding.summary))
 
 
 def _merged(group: list[Sighting]) -> Finding:
