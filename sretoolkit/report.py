@@ -17,6 +17,8 @@ Severity = Literal["critical", "high", "medium", "low", "info"]
 Proof = Literal["certain", "inferred", "observed"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 
+GLANCE = "application/vnd.sretoolkit.report+json"  # the output by which a record finds the reports in it
+_FIRST = 3  # findings that it names
 _COLOUR = {"critical": "#b00020", "high": "#c75000", "medium": "#8a6d00", "low": "#2f6f9f", "info": "#5f6b76"}
 _CELL = "padding:4px 10px;text-align:left;vertical-align:top;border-bottom:1px solid #8884"
 
@@ -126,6 +128,13 @@ class Report:
             ],
             "charts": [getattr(chart, "title", "") for chart in self.charts],
         }
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        """What a record's head says of it: the worst and how many of each severity; the rest is drawn as ever."""
+        counts = {severity: sum(finding.severity == severity for finding in self.findings) for severity in SEVERITIES}
+        first = [[finding.severity, plain(finding.subject), plain(finding.summary)] for finding in self.sorted[:_FIRST]]
+        found = {severity: count for severity, count in counts.items() if count}
+        return {GLANCE: {"title": plain(self.title), "worst": self.worst, "ok": self.ok, "found": found, "first": first}}
 
     def _repr_html_(self) -> str:
         parts = [f'<h3 style="margin:8px 0">{badge(self.worst)} {escape(self.title)}</h3>']

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 from sretoolkit.actor import Actor
 from sretoolkit.config import Config
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from tests.runbook.desk import Desk
 
 REPOSITORY = Path(__file__).parents[1]
+
+
+settings.register_profile("sretoolkit", deadline=None)  # no test asserts a time
+settings.load_profile("sretoolkit")
 
 
 def pytest_configure() -> None:

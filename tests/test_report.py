@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import pytest
 
 from sretoolkit.chart import Chart
-from sretoolkit.report import SEVERITIES, Finding, Report, Table, badge, escape, plain
+from sretoolkit.report import GLANCE, SEVERITIES, Finding, Report, Table, badge, escape, plain
 
 HOSTILE = "<script>alert('x')</script>\"&\x1b[31m\r\n\u202e\x00"
 
@@ -140,3 +140,14 @@ def test_no_finding_is_a_green_word() -> None:
     """The badge of a report without findings says ok."""
     assert ">ok<" in badge(None)
     assert ">critical<" in badge("critical")
+
+
+def test_a_record_finds_the_reports_in_it() -> None:
+    """What a record's head needs stands beside the drawing: the worst, how many of each, the first few, made harmless."""
+    findings = [
+        Finding(severity="low", subject="a", summary="b"),
+        Finding(severity="high", subject=HOSTILE, summary="c"),
+    ]
+    bundle = Report("t", findings)._repr_mimebundle_()[GLANCE]
+    assert ("high", False, {"high": 1, "low": 1}) == (bundle["worst"], bundle["ok"], bundle["found"])
+    assert [["high", plain(HOSTILE), "c"], ["low", "a", "b"]] == bundle["first"]

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as some
 
 from sretoolkit.chart import Annotation, Chart, Line, Threshold
@@ -179,7 +179,6 @@ def test_values_read_as_people_say_them(value: float, unit: str, expected: str) 
     assert expected == quantity(value, unit)
 
 
-@settings(deadline=None)
 @given(some.floats(-1e290, 1e290), some.floats(-1e290, 1e290))
 @example(0.0, 5e-324)
 @example(1e15, 1e15 + 0.125)
@@ -201,7 +200,6 @@ def test_times_have_few_and_distinct_ticks(seconds: int) -> None:
     assert len({label for _, label in found}) == len(found)
 
 
-@settings(deadline=None)
 @given(
     some.lists(some.none() | some.floats(), max_size=30),
     some.text(max_size=8),

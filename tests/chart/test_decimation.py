@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as some
 
 from sretoolkit.chart import Chart, Line
@@ -18,7 +18,6 @@ COLUMNS = 7
 values_with_gaps = some.lists(some.just(float("nan")) | some.floats(-1e6, 1e6), max_size=200)
 
 
-@settings(deadline=None)
 @given(values_with_gaps)
 def test_every_column_keeps_its_extremes_and_its_ends(values: list[float]) -> None:
     """Whatever the values: lowest, highest, first and last of each column stay, and there are never more than five."""
@@ -36,7 +35,6 @@ def test_every_column_keeps_its_extremes_and_its_ends(values: list[float]) -> No
         assert len(shown) <= MOST - 1
 
 
-@settings(deadline=None)
 @given(values_with_gaps)
 def test_a_gap_between_columns_stays_and_none_is_made_up(values: list[float]) -> None:
     """Two values that follow each other in the picture are joined exactly if no gap parts them, or it is within a column."""

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as some
 
 from sretoolkit.clock import FakeClock
@@ -68,7 +68,6 @@ def read(query: str) -> tuple[str, list[Matcher]]:
     return name, found
 
 
-@settings(deadline=None)
 @given(some.lists(some.tuples(some.text(min_size=1, max_size=5, alphabet="aZ_9.é -"), TEXT), max_size=3))
 def test_any_label_value_comes_back_out_of_promql(conditions: list[tuple[str, str]]) -> None:
     """Whatever stands in a label's name or value, the query selects exactly that and nothing else."""
@@ -76,7 +75,6 @@ def test_any_label_value_comes_back_out_of_promql(conditions: list[tuple[str, st
     assert ("requests", list(matchers)) == read(promql(Selector("requests", matchers)))
 
 
-@settings(deadline=None)
 @given(TEXT)
 def test_a_name_that_is_none_in_promql_is_matched_as_a_label(name: str) -> None:
     """A metric with any name is found, and cannot change the query."""
@@ -86,7 +84,6 @@ def test_a_name_that_is_none_in_promql_is_matched_as_a_label(name: str) -> None:
     assert re.fullmatch(r"[a-zA-Z_:][a-zA-Z0-9_:]*|", found)
 
 
-@settings(deadline=None)
 @given(TEXT)
 def test_an_escaped_expression_matches_its_text_alone(text: str) -> None:
     """An entity's name is a text in the expression, never an expression."""
@@ -230,8 +227,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_reading_as_it_comes_gives_what_json_gives() -> None:
     """Whatever labels and numbers there are and however the answer is cut, the samples are those of the JSON library."""
 
-    @settings(deadline=None)
-    @given(
+        @given(
         some.lists(some.tuples(LABELS, POINTS), max_size=4), some.lists(some.integers(1, 300), min_size=1, max_size=4)
     )
     def check(series: list[tuple[dict[str, str], list[tuple[float, str]]]], sizes: list[int]) -> None:
@@ -247,8 +243,7 @@ def test_reading_as_it_comes_gives_what_json_gives() -> None:
 def test_even_times_and_columns_of_digits_give_what_json_gives() -> None:
     """Series with the same times, of the usual short numbers, take the fast path; the result is the same to the last bit."""
 
-    @settings(deadline=None)
-    @given(some.lists(some.lists(NUMBERS.map(written), min_size=20, max_size=20), min_size=1, max_size=4), STAMPS)
+        @given(some.lists(some.lists(NUMBERS.map(written), min_size=20, max_size=20), min_size=1, max_size=4), STAMPS)
     def check(columns: list[list[str]], first: float) -> None:
         series = [
             ({"n": str(number)}, [(first + 15 * row, value) for row, value in enumerate(column)])
@@ -462,7 +457,6 @@ def samples_of(first: int, steps: Sequence[tuple[int, float]]) -> list[tuple[int
     return found
 
 
-@settings(deadline=None)
 @given(CHUNKS)
 def test_chunks_are_read_as_they_were_written(given_: list[tuple[int, list[tuple[int, float]]]]) -> None:
     """Chunks of any lengths, read side by side, give every time and value to the last bit."""
@@ -496,7 +490,6 @@ def answer(*series: bytes) -> bytes:
     return protobuf.packed(field(1, b"".join(field(1, one) for one in series)))
 
 
-@settings(deadline=None)
 @given(some.lists(some.tuples(some.integers(0, 4 * 10**12), NUMBERS | some.just(0.0)), min_size=1, max_size=9))
 def test_samples_are_read_with_zeros_among_them(samples: list[tuple[int, float]]) -> None:
     """A value of 0 is left out of its message and breaks the even stride; it is read as 0 all the same."""
@@ -507,7 +500,6 @@ def test_samples_are_read_with_zeros_among_them(samples: list[tuple[int, float]]
     assert [value.hex() for _, value in samples] == [value.hex() for value in found.values.tolist()]
 
 
-@settings(deadline=None)
 @given(some.binary(max_size=300), some.integers(0, 70_000))
 def test_packing_is_undone(content: bytes, more: int) -> None:
     """What we pack is unpacked to the same."""
