@@ -87,7 +87,9 @@ def _result(sighting: Sighting, reason: str, names: list[str]) -> dict[str, Any]
         "level": _LEVELS[finding.severity],
         "message": {"text": "\n".join(_lines(part) for part in parts if part)},
         "locations": [_location(sighting)],
-        "partialFingerprints": {"sretoolkitKey/v1": sha256("\0".join(sighting.key).encode()).hexdigest()},
+        "partialFingerprints": {
+            "sretoolkitKey/v1": sha256("\0".join(sighting.key).encode("utf-8", "backslashreplace")).hexdigest()
+        },
         "properties": {"severity": finding.severity, "proof": finding.proof, "image": plain(sighting.image)},
     }
     if reason:

@@ -7,6 +7,7 @@ what happens, the answer is "unclear".
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +21,9 @@ _LATE = {"fi", "done", "esac", "}", ")"}
 _BUILTINS = {":", "[", "cd", "echo", "eval", "exit", "export", "printf", "read", "set", "shift", "source", ".", "test", "true",
              "trap", "ulimit", "umask", "unset", "wait", "local", "return", "false"}  # fmt: skip
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*\+?=")
+
+
+_Command = tuple[tuple[str, ...], str, int]
 
 
 @dataclass(frozen=True)
@@ -42,15 +46,22 @@ def read(text: str) -> Script:
     compound = depth > 0
     if operator == "&":
         return Script("stays", words, trap)
-    if words[0] == "exec" and len(words) > 1 and operator != "|":
+    if _execs(plain, -1):
         return Script("exec", _program(words[1:]), trap)
     if words[0] == "wait":
         return Script("waits", words, trap)
-    if compound or any(each[0][0] == "exec" and len(each[0]) > 1 for each in plain):
+    if compound or any(_execs(plain, place) for place in range(len(plain))):
         return Script("unclear", words, trap)
     if len(commands) == 1 and words[0] not in _BUILTINS:
         return Script("single", words, trap)
     return Script("stays", words, trap)
+
+
+def _execs(commands: Sequence[_Command], place: int) -> bool:
+    """Whether the shell itself becomes that command's program: not in a pipe, not in the background."""
+    words, operator, _ = commands[place]
+    piped = len(commands) > 1 and place % len(commands) > 0 and commands[place - 1][1] in ("|", "|&")
+    return words[0] == "exec" and len(words) > 1 and operator not in ("|", "|&", "&") and not piped
 
 
 def _program(words: tuple[str, ...]) -> tuple[str, ...]:
@@ -58,9 +69,9 @@ def _program(words: tuple[str, ...]) -> tuple[str, ...]:
     return words[2:] if words[0] == "-a" else words[1:] if words[0] in ("-c", "-l", "--") else words
 
 
-def _commands(text: str) -> list[tuple[tuple[str, ...], str, int]]:
+def _commands(text: str) -> list[_Command]:
     """Each simple command: words, the operator behind it, how many compound commands it stands in."""
-    found: list[tuple[tuple[str, ...], str, int]] = []
+    found: list[_Command] = []
     words: list[str] = []
     depth = 0
     for piece in [*_tokens(text), "\n"]:

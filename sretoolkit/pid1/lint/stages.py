@@ -41,18 +41,31 @@ class Stage:
     files: dict[str, Path | str] = field(default_factory=dict)
     lines: dict[str, int] = field(default_factory=dict)
     own_cmd: bool = False
+    context: Path = Path()
 
     def read(self, path: str) -> str | None:
         """The text of a file that was copied in from the build context or written here; None for any other."""
         for place in self._places(path):
             if place in self.files:
-                return _text(self.files[place], "")
+                return self._text(self.files[place], "")
             for above, source in self.files.items():
                 if isinstance(source, Path) and place.startswith(above.rstrip("/") + "/") and source.is_dir():
-                    found = _text(source, place[len(above.rstrip("/")) + 1 :])
+                    found = self._text(source, place[len(above.rstrip("/")) + 1 :])
                     if found is not None:
                         return found
         return None
+
+    def _text(self, source: Path | str, below: str) -> str | None:
+        """What a script says; nothing outside the build context is read, wherever a link points."""
+        if isinstance(source, str):
+            return source
+        try:
+            path = (source / below).resolve(strict=True)
+            if not path.is_file() or not path.is_relative_to(self.context.resolve()) or path.stat().st_size > _MOST:
+                return None
+            return path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError, ValueError):
+            return None
 
     def _places(self, path: str) -> list[str]:
         if "/" not in path:
@@ -82,7 +95,7 @@ def _begun(instruction: Instruction, earlier: list[Stage], given: Mapping[str, s
     if known is None and base.isdigit() and int(base) < len(earlier):
         known = earlier[int(base)]
     if known is None:
-        return Stage(name, base, instruction.line, sh=distribution(base).sh)
+        return Stage(name, base, instruction.line, sh=distribution(base).sh, context=context)
     stage = deepcopy(known)
     stage.name, stage.line, stage.triggers, stage.own_cmd = name, instruction.line, [], False
     for trigger in known.triggers:
@@ -166,20 +179,6 @@ def _copy(stage: Stage, instruction: Instruction, context: Path) -> None:
         origin = context / source.lstrip("/")
         inside = many and not origin.is_dir()
         stage.files[posixpath.join(place, origin.name) if inside else place] = origin
-
-
-def _text(source: Path | str, below: str) -> str | None:
-    """What a script says; nothing outside the folder that was copied is read, wherever a link points."""
-    if isinstance(source, str):
-        return source
-    try:
-        path = (source / below).resolve(strict=True)
-        root = source.resolve() if below else source.parent.resolve()
-        if not path.is_file() or not path.is_relative_to(root) or path.stat().st_size > _MOST:
-            return None
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError, ValueError):
-        return None
 
 
 def _pairs(text: str, variables: Mapping[str, str], keep: Mapping[str, str] | None = None) -> dict[str, str]:
