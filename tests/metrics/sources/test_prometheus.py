@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from sretoolkit.clock import FakeClock
