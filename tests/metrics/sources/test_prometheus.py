@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as some
 
 from sretoolkit.clock import FakeClock
@@ -227,7 +227,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_reading_as_it_comes_gives_what_json_gives() -> None:
     """Whatever labels and numbers there are and however the answer is cut, the samples are those of the JSON library."""
 
-        @given(
+    @given(
         some.lists(some.tuples(LABELS, POINTS), max_size=4), some.lists(some.integers(1, 300), min_size=1, max_size=4)
     )
     def check(series: list[tuple[dict[str, str], list[tuple[float, str]]]], sizes: list[int]) -> None:
@@ -243,7 +243,7 @@ def test_reading_as_it_comes_gives_what_json_gives() -> None:
 def test_even_times_and_columns_of_digits_give_what_json_gives() -> None:
     """Series with the same times, of the usual short numbers, take the fast path; the result is the same to the last bit."""
 
-        @given(some.lists(some.lists(NUMBERS.map(written), min_size=20, max_size=20), min_size=1, max_size=4), STAMPS)
+    @given(some.lists(some.lists(NUMBERS.map(written), min_size=20, max_size=20), min_size=1, max_size=4), STAMPS)
     def check(columns: list[list[str]], first: float) -> None:
         series = [
             ({"n": str(number)}, [(first + 15 * row, value) for row, value in enumerate(column)])
