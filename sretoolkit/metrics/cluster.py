@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 from sretoolkit.errors import ConfigError
 from sretoolkit.http import Remote
-from sretoolkit.report import plain
-from sretoolkit.secrets import Secret, redaction
+from sretoolkit.http.kubeconfig import api_server
 
 _PLACE = re.compile(r"(?P<context>.+)/(?P<namespace>[a-z0-9-]+)/(?P<service>(?:https?:)?[a-z0-9.-]+:[a-z0-9-]+)")
-
-
-@dataclass(frozen=True, repr=False)
-class _ContextToken(Secret):
-    """The token of a kubeconfig's context, refreshed when it has to be."""
-
-    settings: Any = field(default=None, compare=False)
-
-    def reveal(self) -> str:
-        value = str(self.settings.get_api_key_with_prefix("authorization")).removeprefix("Bearer ")
-        redaction.add(value)
-        return value
 
 
 def through(place: str, remote: Remote) -> Remote:
@@ -38,25 +24,15 @@ def through(place: str, remote: Remote) -> Remote:
     if remote.token or remote.username:
         hint = "open a way to the service (kubectl port-forward) and give its URL"
         raise ConfigError("a login does not pass through the API server's service proxy", hint=hint)
-    from kubernetes import client, config
-
-    try:
-        api = config.new_client_from_config(context=match["context"])  # type: ignore[no-untyped-call]
-    except (config.ConfigException, OSError) as error:
-        hint = "kubectl config get-contexts lists those there are"
-        raise ConfigError(
-            f"the Kubernetes context {match['context']!r} cannot be used: {plain(error)}", hint=hint
-        ) from error
-    settings: client.Configuration = api.configuration
-    token = settings.get_api_key_with_prefix("authorization") or ""
+    api = api_server(match["context"])
     path = remote.url.partition("://")[2].partition("/")[2] if "://" in remote.url else remote.url.lstrip("/")
     service = f"/api/v1/namespaces/{match['namespace']}/services/{match['service']}/proxy"
     return replace(
         remote,
-        url=f"{settings.host}{service}/{path}".rstrip("/"),
-        token=_ContextToken("file:kubeconfig", settings) if token else None,
-        ca=settings.ssl_ca_cert or "",
-        cert=settings.cert_file or "",
-        key=settings.key_file or "",
-        verify=settings.verify_ssl,
+        url=f"{api.url}{service}/{path}".rstrip("/"),
+        token=api.token,
+        ca=api.ca,
+        cert=api.cert,
+        key=api.key,
+        verify=api.verify,
     )
