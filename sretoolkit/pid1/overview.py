@@ -61,7 +61,7 @@ def grouped(sightings: Iterable[Sighting], *, by_image: bool) -> list[Finding]:
     for sighting in sorted(sightings, key=lambda each: SEVERITIES.index(each.finding.severity)):
         groups[_key(sighting, by_image)].append(sighting)
     ordered = sorted(groups.values(), key=lambda group: -len(group))
-    return [_merged(group) for group in ordered]
+    return [_merged(group, by_image) for group in ordered]
 
 
 def _key(sighting: Sighting, by_image: bool) -> tuple[str, ...]:
@@ -76,10 +76,10 @@ def _key(sighting: Sighting, by_image: bool) -> tuple[str, ...]:
     return (finding.rule, finding.severity, _NUMBER.sub("#", finding.summary))
 
 
-def _merged(group: list[Sighting]) -> Finding:
+def _merged(group: list[Sighting], many: bool) -> Finding:
     first = group[0].finding
     if len(group) == 1:
-        return first if not _elsewhere(group) else replace(first, subject=group[0].name)
+        return replace(first, subject=group[0].name if many else first.subject)
     evidence = list(dict.fromkeys(each.finding.evidence for each in group if each.finding.evidence))
     shown = "; ".join(evidence[:2]) + (f"; and {len(evidence) - 2} more" if len(evidence) > 2 else "")
     proof = next((each.finding.proof for each in group if each.finding.proof != "certain"), first.proof)
@@ -87,12 +87,11 @@ def _merged(group: list[Sighting]) -> Finding:
     remedy = first.remedy if len(remedies) == 1 else f"{first.remedy} (and so for each)"
     same = len({each.finding.summary for each in group}) == 1
     summary = first.summary if same else f"{first.summary}, and the like"
-    return replace(first, subject=_subjects(group), summary=summary, evidence=shown, proof=proof, remedy=remedy)
+    return replace(first, subject=_subjects(group, many), summary=summary, evidence=shown, proof=proof, remedy=remedy)
 
 
-def _subjects(group: list[Sighting]) -> str:
-    elsewhere = _elsewhere(group)
-    names = list(dict.fromkeys(each.name if elsewhere else each.finding.subject for each in group))
+def _subjects(group: list[Sighting], many: bool) -> str:
+    names = list(dict.fromkeys(each.name if many else each.finding.subject for each in group))
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     listed = ", ".join(names[:_NAMED]) + more
     hosts, image = {each.host for each in group}, group[0].image
@@ -102,11 +101,6 @@ def _subjects(group: list[Sighting]) -> str:
         return listed
     what = f"{image or 'no known image'}{f' of {group[0].owner}' if group[0].owner else ''}"
     return f"{what}: {len(names)} containers on {len(hosts)} hosts ({listed})"
-
-
-def _elsewhere(group: list[Sighting]) -> bool:
-    """Whether the host has to be named: a container's finding, where the title does not name its host."""
-    return any(each.image for each in group) and len({each.host for each in group}) > 1
 
 
 def _by_container(survey: Survey) -> Table:
