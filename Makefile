@@ -70,6 +70,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.charts
 	$(BIN)/python -m benchmarks.journal_append
 	$(BIN)/python -m benchmarks.metrics
+	$(BIN)/python -m benchmarks.pid1
 
 lab: $(VENV)/.dev
 	$(BIN)/sretoolkit lab

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _BLOCK = 1 << 17
-_WHOLE = 1 << 16  # what is larger (lists of members, of mounts) is read to its end by `_lines`
+_OPEN = os.O_RDONLY | os.O_CLOEXEC
+_WHOLE = 1 << 12  # more than any file that is read so; lists are read to their end by `blocks`
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Usage:
 def read(folder: int, path: str, most: int = _WHOLE) -> bytes:
     """A small file of /proc or a cgroup below an open folder, in one read; b"" when it is gone or not for us."""
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
+        file = os.open(path, _OPEN, dir_fd=folder)
     except OSError:
         return b""
     try:
@@ -143,7 +144,7 @@ def usage(root: str = "/proc") -> tuple[Usage, ...]:
         live: dict[str, int] = {}
         found = []
         for folder in sorted(_folders(groups.mount), reverse=True):  # those below before those above
-            total = live.pop(folder, 0) + sum(block.count(b"\n") for block in _blocks(proc, folder + tasks))
+            total = live.pop(folder, 0) + sum(block.count(b"\n") for block in blocks(proc, folder + tasks))
             up = folder.rpartition("/")[0]
             live[up] = live.get(up, 0) + total
             if current := read(proc, folder + "/pids.current").strip():
@@ -168,9 +169,10 @@ def _folders(mount: str) -> Iterator[str]:
             continue
 
 
-def _blocks(folder: int, path: str) -> Iterator[bytes]:
+def blocks(folder: int, path: str) -> Iterator[bytes]:
+    """A file of any size below an open folder, piece by piece; nothing when it is gone or not for us."""
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
+        file = os.open(path, _OPEN, dir_fd=folder)
     except OSError:
         return
     try:
@@ -183,4 +185,4 @@ def _blocks(folder: int, path: str) -> Iterator[bytes]:
 
 
 def _lines(folder: int, path: str) -> list[bytes]:
-    return b"".join(_blocks(folder, path)).split(b"\n")[:-1]
+    return b"".join(blocks(folder, path)).split(b"\n")[:-1]

@@ -17,13 +17,15 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
 
-from sretoolkit.pid1.groups import Groups, mounts, read
+from sretoolkit.pid1.groups import Groups, blocks, mounts, read
 from sretoolkit.pid1.records import Records
 
 _ROOT_NAMESPACE = "pid:[4026531836]"
-_FEW = 4  # children with the lowest pids, and as many with the highest
+_FEW = 2  # children with the lowest pids, and as many with the highest
+_LINE = 500  # bytes of a stat line up to when the process was started, and more
 _MEMORY = 4000  # bytes of a command line
 _CALLS = {"x86_64": ("128", "61", "247"), "aarch64": ("137", "260", "95")}  # rt_sigtimedwait, wait4, waitid
+_KTHREADD = "2"
 _LISTED = (5, 2)  # Linux since when a cgroup lists no zombies
 _OWN_PID_MAX = (6, 14)  # Linux since when each namespace has its own
 _INSIDE = 'for pid; do printf "%s %s\\n" "$pid" "$(nsenter -t "$pid" -p cat /proc/sys/kernel/pid_max)"; done'
@@ -50,38 +52,22 @@ def look(stay: float = 1, *, inside: bool = True, root: str = "/proc") -> Record
     return made.records
 
 
-class _Status:
-    """The fields of one status file; looked for when asked for."""
+def _field(status: bytes, name: bytes) -> bytes:
+    """What a line of a status file says, b"" when there is none; newlines in a process's name are escaped there."""
+    start = status.find(b"\n" + name + b":\t")
+    if start < 0:
+        return b""
+    start += len(name) + 3
+    return status[start : status.find(b"\n", start)]
 
-    __slots__ = ("text",)
 
-    def __init__(self, text: bytes) -> None:
-        self.text = text
+def _zombie(status: bytes) -> bool:
+    return _field(status, b"State").startswith(b"Z")
 
-    def __getitem__(self, name: bytes) -> bytes:
-        """What a line says, b"" when there is none; no name of a process can forge one: newlines in it are escaped."""
-        start = self.text.find(b"\n" + name + b":\t")
-        if start < 0:
-            return b""
-        start += len(name) + 3
-        return self.text[start : self.text.find(b"\n", start)]
 
-    @property
-    def zombie(self) -> bool:
-        return self[b"State"].startswith(b"Z")
-
-    @property
-    def parent(self) -> str:
-        return self[b"PPid"].decode()
-
-    @property
-    def first(self) -> bool:
-        """Whether it is the first process of its namespace."""
-        return self[b"NSpid"].split()[-1:] == [b"1"]
-
-    @property
-    def name(self) -> str:
-        return self.text[6 : self.text.find(b"\n")].decode("utf-8", "backslashreplace")
+def _first(status: bytes) -> bool:
+    """Whether it is the first process of its namespace, and still runs."""
+    return _field(status, b"NSpid").split()[-1:] == [b"1"] and not _zombie(status)
 
 
 class _Look:
@@ -91,7 +77,8 @@ class _Look:
         self.records: Records = defaultdict(list)
         self._root = root
         self._proc = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._known: dict[str, _Status | None] = {}
+        self._known: dict[str, bytes] = {}  # bytes: nothing for the garbage collector to go through
+        self._kids: dict[str, list[str]] = {}
         self._dead: dict[str, str] = {}  # zombie -> parent
         self._groups = Groups(self._proc, mounts(self._proc))
 
@@ -123,12 +110,11 @@ class _Look:
         record = "\t".join(map(str, fields))
         self.records[kind].append(record if record.isascii() else _plain(record))
 
-    def _status(self, pid: str) -> _Status | None:
-        """None when it is gone."""
-        if pid not in self._known:
-            text = read(self._proc, pid + "/status")
-            self._known[pid] = _Status(text) if text else None
-        return self._known[pid]
+    def _status(self, pid: str) -> bytes:
+        """Read once; b"" when it is gone."""
+        if (known := self._known.get(pid)) is None:
+            known = self._known[pid] = read(self._proc, pid + "/status")
+        return known
 
     def _link(self, path: str) -> str:
         try:
@@ -153,17 +139,20 @@ class _Look:
     def _alive(self, pids: list[str]) -> list[str]:
         """Those that run; the zombies among the others are noted."""
         listed = self._groups.members()
-        alive = []
-        for pid in pids:
-            if pid not in listed:
-                status = self._status(pid)
-                if status is None:
-                    continue
-                if status.zombie:
-                    if status[b"Threads"] == b"1":
-                        self._dead[pid] = status.parent
-                    continue
-            alive.append(pid)
+        # kthreadd never leaves the root cgroup: where it is listed, everybody who runs is
+        whole = self._spared and _KTHREADD in listed
+        unlisted = set(pids) - listed
+        alive = [pid for pid in pids if pid not in unlisted]  # in the kernel's order: neighbours are read faster
+        for pid in sorted(unlisted, key=int):
+            if pid in self._dead or not (status := self._status(pid)):
+                continue
+            if not _zombie(status):
+                alive.append(pid)
+            elif _field(status, b"Threads") == b"1":
+                parent = _field(status, b"PPid").decode()
+                self._dead[pid] = parent
+                if whole:  # so its siblings that are not listed are zombies too, and the second look reads each of them
+                    self._dead.update((child, parent) for child in self._offspring(parent) if child in unlisted)
         return alive
 
     def _inits(self, alive: list[str]) -> list[str]:
@@ -176,30 +165,29 @@ class _Look:
             except OSError:
                 members[""].append(pid)
         hidden, own = members.pop("", []), members.pop(self._own, [])
-        found = [pid for pid in hidden if self._is_first(pid)]
+        found = [pid for pid in hidden if _first(self._status(pid))]
         found += ["1"] if "1" in own else []
         for pids in members.values():
-            found += next(([pid] for pid in sorted(pids, key=int) if self._is_first(pid)), [])
+            found += next(([pid] for pid in sorted(pids, key=int) if _first(self._status(pid))), [])
         self.records["i"] += found
         return found
 
-    def _is_first(self, pid: str) -> bool:
-        status = self._status(pid)
-        return status is not None and status.first and not status.zombie
+    def _offspring(self, pid: str) -> list[str]:
+        """All its children, zombies too."""
+        if pid not in self._kids:
+            single = _field(self._status(pid), b"Threads") == b"1"
+            threads = [pid] if single else self._list(f"{pid}/task")
+            found = (b"".join(blocks(self._proc, f"{pid}/task/{thread}/children")) for thread in threads)
+            self._kids[pid] = b" ".join(found).decode().split()
+        return self._kids[pid]
 
-    def _all_children(self, pid: str) -> list[str]:
-        """The living ones."""
-        status = self._status(pid)
-        single = status is not None and status[b"Threads"] == b"1"
-        threads = [pid] if single else self._list(f"{pid}/task")
-        found = (
-            child for each in threads for child in read(self._proc, f"{pid}/task/{each}/children").decode().split()
-        )
-        return [child for child in found if child not in self._dead]
+    def _living(self, pid: str) -> list[str]:
+        dead = self._dead
+        return [child for child in self._offspring(pid) if child not in dead]
 
     def _children(self, pid: str) -> list[str]:
         """A few of them."""
-        found = sorted(self._all_children(pid), key=int)
+        found = sorted(self._living(pid), key=int)
         return found if len(found) <= 2 * _FEW else [*found[:_FEW], *found[-_FEW:]]
 
     def _list(self, path: str) -> list[str]:
@@ -219,23 +207,28 @@ class _Look:
         known = set(inits)
         for parent in dict.fromkeys(self._dead.values()):
             up = parent
-            while up not in known and (status := self._status(up)) is not None:
-                up = status.parent
+            while up not in known and (status := self._status(up)):
+                up = _field(status, b"PPid").decode()
             self._put("o", parent, up)
 
     def _process(self, pid: str) -> None:
         status = self._status(pid)
-        if status is None:
+        if not status:
             return
         stat = read(self._proc, pid + "/stat").rpartition(b")")[2].split()
         if len(stat) > 19:
             self._put("a", pid, stat[19].decode())
-        uid = status[b"Uid"].split()[0]
-        masks = (status[b"SigBlk"], status[b"SigIgn"], status[b"SigCgt"])
-        children = len(self._all_children(pid))
-        numbers = (status[b"State"][:1], b"%d" % len(status[b"NSpid"].split()), b"%d" % children, status[b"Threads"])
-        words = (status[b"PPid"], *numbers, uid, *masks)
-        self._put("p", pid, b"\t".join(words).decode(), status.name)
+        depth, children = len(_field(status, b"NSpid").split()), len(self._living(pid))
+        words = (
+            _field(status, b"PPid"),
+            _field(status, b"State")[:1],
+            b"%d\t%d" % (depth, children),
+            _field(status, b"Threads"),
+            _field(status, b"Uid").split()[0],
+            *(_field(status, name) for name in (b"SigBlk", b"SigIgn", b"SigCgt")),
+            status[6 : status.find(b"\n")],
+        )
+        self._put("p", pid, b"\t".join(words).decode("utf-8", "backslashreplace"))
 
     def _identity(self, pid: str) -> None:
         self._put("n", pid, self._link(pid + "/ns/pid"))
@@ -250,19 +243,18 @@ class _Look:
     def _users(self, inits: list[str], wanted: Iterable[str], pids: list[str]) -> None:
         """Tasks by user: every process must be read for it, so only where somebody but root is limited."""
         limited = {record.split("\t")[0] for record in self.records["r"] if not record.endswith("unlimited")}
-        users = {status[b"Uid"].split()[0] for pid in wanted if (status := self._status(pid))}
+        users = {_field(status, b"Uid").split()[0] for pid in wanted if (status := self._status(pid))}
         if not limited or users <= {b"0"}:
             return
         tasks: Counter[bytes] = Counter()
         for pid in pids:
             if status := self._status(pid):
-                tasks[status[b"Uid"].split()[0]] += int(status[b"Threads"] or 0)
+                tasks[_field(status, b"Uid").split()[0]] += int(_field(status, b"Threads") or 0)
         for user in users:
             self._put("u", user.decode(), tasks[user])
 
     def _blocks(self, pid: str) -> bool:
-        status = self._status(pid)
-        return status is not None and bool(status[b"SigBlk"].strip(b"0"))
+        return bool(_field(self._status(pid), b"SigBlk").strip(b"0"))
 
     def _waiting(self, pid: str) -> None:
         with suppress(OSError):
@@ -270,9 +262,12 @@ class _Look:
             with open(program, "rb", buffering=0) as file:
                 self._put("e", pid, "".join(str(byte) for byte in os.pread(file.fileno(), 1, 4)))
         sigwait, *kept = _CALLS.get(os.uname().machine, ("", "", ""))
-        for thread in self._list(f"{pid}/task"):
-            if status := read(self._proc, f"{pid}/task/{thread}/status"):
-                self._put("b", pid, _Status(status)[b"SigBlk"].decode())
+        single = _field(self._status(pid), b"Threads") == b"1"
+        for thread in [pid] if single else self._list(f"{pid}/task"):
+            if single:
+                self._put("b", pid, _field(self._status(pid), b"SigBlk").decode())
+            elif status := read(self._proc, f"{pid}/task/{thread}/status"):
+                self._put("b", pid, _field(status, b"SigBlk").decode())
             if not (words := read(self._proc, f"{pid}/task/{thread}/syscall").decode().split()):
                 continue
             kept_ones = words[:2] if words[0] in (sigwait, *kept) else ["-", "-"]
@@ -304,11 +299,16 @@ class _Look:
         if self._dead:
             time.sleep(stay)
         for pid, parent in self._dead.items():
-            stat = read(self._proc, pid + "/stat").rpartition(b")")[2].split(None, 20)
-            if len(stat) > 19 and stat[0] == b"Z" and stat[1].decode() == parent and int(stat[19]) <= began:
+            stat = read(self._proc, pid + "/stat", _LINE).rpartition(b")")[2].split(None, 20)
+            if len(stat) < 20 or stat[1].decode() != parent or int(stat[19]) > began:
+                continue
+            if stat[0] == b"Z":
                 stayed[parent] += stat[17] == b"1"
+            else:  # on its way from one cgroup to another at the first look
+                seen[parent] -= 1
         for parent, count in seen.items():
-            self._put("z", parent, count, stayed[parent])
+            if count:
+                self._put("z", parent, count, stayed[parent])
 
 
 def _plain(record: str) -> str:

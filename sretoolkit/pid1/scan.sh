@@ -62,9 +62,9 @@ processes() {
   printf '%s\n' "$proc"/[0-9]*/status |
     xargs grep -E '^(Name|State|PPid|Uid|NSpid|Threads|SigBlk|SigIgn|SigCgt):' /dev/null |
     awk -v OFS="$T" -v from=$((${#proc} + 2)) -v spare="$([ "$own" != 'pid:[4026531836]' ] || echo 1)" '
-      function most(list, sign,   n, kid, i, round, best) { # the four lowest, or highest, of its children
+      function most(list, sign,   n, kid, i, round, best) { # the two lowest, or highest, of its children
         n = split(list, kid, " ")
-        for (round = 0; round < 4; round++) {
+        for (round = 0; round < 2; round++) {
           best = 0
           for (i = 1; i <= n; i++) if (kid[i] != "" && (!best || sign * kid[i] < sign * kid[best])) best = i
           if (best) { wanted[kid[best]] = 1; kid[best] = "" }
@@ -220,7 +220,7 @@ records() {
   done
   pids=$(printf '%s\n' "$seen" | awk -F "$T" '
     $1 == "i" { init[$2] = 1; print $2 }
-    $1 == "p" && $8 !~ /^0+$/ { child[$2] = $3 }
+    $1 == "p" && $9 !~ /^0+$/ { child[$2] = $3 }
     END { for (pid in child) if (child[pid] in init && !(pid in init)) print pid }')
   waiting
   [ -z "$inside" ] || ceilings

@@ -1,0 +1,109 @@
+"""PID 1 over ssh: bytes and round trips of one look, and many hosts beside fabric's own group with ps."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from sretoolkit.config import Config
+from sretoolkit.hosts import connect
+from sretoolkit.hosts.connection import Connection
+from sretoolkit.hosts.result import Output
+from sretoolkit.pid1 import scan
+from tests.stack.sshd import Sshd
+
+
+class Counting(Connection):
+    """Passes everything on, and counts commands and what they answer."""
+
+    def __init__(self, inner: Connection) -> None:
+        self.inner, self.commands, self.bytes = inner, 0, 0
+
+    def execute(self, command: str, *, timeout: float, data: bytes) -> Output:
+        """As the connection does it."""
+        output = self.inner.execute(command, timeout=timeout, data=data)
+        self.commands += 1
+        self.bytes += len(output.stdout) + len(output.stderr)
+        return output
+
+    def by_hand(self, command: str) -> str:
+        """As the connection says it."""
+        return self.inner.by_hand(command)
+
+    def close(self) -> None:
+        """As the connection does it."""
+        self.inner.close()
+
+
+def far(folder: Path, count: int) -> None:
+    """One look over ssh: round trips, bytes, wall seconds; and the bytes of ps."""
+    with Sshd(folder) as server, connect("far", Config.of(hosts={"far": server.options()})) as host:
+        host.run("true", timeout=60)
+        counting = Counting(host.connection)
+        host.connection = counting
+        began = time.monotonic()
+        machine = scan(host, stay=0, inside=False)
+        wall = time.monotonic() - began
+        commands, size = counting.commands, counting.bytes
+        listed = host.run("ps -eo pid,ppid,stat,cgroup | wc -c", timeout=60).stdout.strip()
+    print(
+        f"\nover ssh, {count} processes, {len(machine.inits)} inits: {commands} round trip, {size / 1000:.1f} kB "
+        f"({wall:.1f} s); ps would return {int(listed) / 1000:.0f} kB"
+    )
+
+
+_PEER = """
+import json, sys, time
+from collections import Counter
+from fabric import Connection, ThreadingGroup
+options = json.load(sys.stdin)
+began = time.monotonic()
+hosts = [
+    Connection(
+        each["address"], user=each["user"], port=each["port"],
+        connect_kwargs={"key_filename": each["key"], "look_for_keys": False, "allow_agent": False},
+    )
+    for each in options
+]
+with ThreadingGroup.from_connections(hosts) as group:
+    done = group.run("ps -eo pid,ppid,stat,cgroup", hide=True)
+found = {}
+for connection, result in done.items():
+    rows = [line.split(None, 3) for line in result.stdout.splitlines()[1:]]
+    found[connection.port] = Counter(row[1] for row in rows if row[2].startswith("Z"))
+print(len(found), time.monotonic() - began)
+"""
+_OURS = """
+import json, sys, time
+from sretoolkit.config import Config
+from sretoolkit.hosts import Fleet
+from sretoolkit.pid1.process import scan
+options = json.load(sys.stdin)
+began = time.monotonic()
+hosts = {f"h{number}": each for number, each in enumerate(options)}
+with Fleet(list(hosts), config=Config.of(hosts=hosts)) as fleet:
+    outcome = fleet.map(lambda host: scan(host, stay=0, inside=False), batch_size=%d, max_failures="100%%")
+assert not outcome.errors, outcome.errors
+print(len(outcome.results), time.monotonic() - began)
+"""
+
+
+def many(folder: Path, count: int) -> None:
+    """So many hosts (one sshd, a connection each): our fleet beside fabric's own group with ps, wall and CPU seconds."""
+    with Sshd(folder, extra="MaxStartups 1000\n") as server:
+        options = json.dumps([server.options() for _ in range(count)])
+        cases = {"fabric's ThreadingGroup, ps": _PEER, "Fleet, scan": _OURS % count}
+        print(f"\n{count} hosts\n\n| way | wall s | client's CPU s |\n|---|---|---|")
+        for name, program in cases.items():
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            done = subprocess.run(
+                [sys.executable, "-c", program], input=options, check=True, capture_output=True, text=True
+            )
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            found, wall = done.stdout.split()[-2:]
+            cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            print(f"| {name} ({found} answered) | {float(wall):.1f} | {cpu:.1f} |", flush=True)
