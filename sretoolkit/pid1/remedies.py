@@ -81,9 +81,11 @@ def recreate(
     grace = _grace(found)
     about: dict[str, Any] = {"host": host_name, "container": container}
     policy = str(found["HostConfig"]["RestartPolicy"]["Name"] or "no")
-    kept = (f"{len(lost)} paths changed inside it stay behind in {old}",) if lost else ()
+    notes = (f"{len(lost)} paths changed inside it stay behind in {old}",) if lost else ()
+    if "com.docker.compose.project" in (found["Config"].get("Labels") or {}):
+        notes += ("the Compose file must say the same, or its next `up` takes this back",)
     steps = [
-        MakeCopy(**about, copy=new, change=change, differs=(*lines, *kept)),
+        MakeCopy(**about, copy=new, change=change, differs=(*lines, *notes)),
         SetRunning(**about, before="runs", after="stopped", which=container, grace=grace),
         Rename(**about, before=container, after=old),
         *([SetRestartPolicy(**about, before=policy, after="no", which=old)] if policy != "no" else []),

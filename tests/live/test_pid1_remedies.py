@@ -147,6 +147,23 @@ def test_a_restart_makes_room(engine: Docker, config: Config) -> None:
     assert "ids-low" not in _rules(name)
 
 
+def test_networks_stay_as_they_were(engine: Docker, config: Config) -> None:
+    """Two networks, an address that was asked for, a name in one of them and a published port are the copy's, too."""
+    for name, subnet in (("front", "10.99.1.0/24"), ("back", "10.99.2.0/24")):
+        engine.call("network", "create", "--subnet", subnet, name)
+    asked = ("--ip", "10.99.1.77", "--network-alias", "shop", "-p", "127.0.0.1:8088:80")
+    name = engine.run("sleep", "600", options=(*asked, *_QUICK), network="front")
+    engine.call("network", "connect", "--alias", "db", "back", name)
+
+    _apply(recreate("localhost", name, init=True), config)
+
+    found = json.loads(engine.call("inspect", name))[0]["NetworkSettings"]
+    assert {"front", "back"} == found["Networks"].keys()
+    assert "10.99.1.77" == found["Networks"]["front"]["IPAddress"]
+    assert ["shop", "db"] == [found["Networks"][network]["Aliases"][0] for network in ("front", "back")]
+    assert "8088" == found["Ports"]["80/tcp"][0]["HostPort"]
+
+
 def test_a_copy_that_does_not_start_is_taken_back(engine: Docker, config: Config) -> None:
     """A program that will not be anything but PID 1: the old container runs again under its name, and no copy is left."""
     name = engine.run("sh", "-c", "[ $$ = 1 ] || exit 7; sleep 600; true", options=_QUICK)

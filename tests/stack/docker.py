@@ -1,4 +1,4 @@
-"""A Docker Engine of the tests' own: its own socket and folders, no network, an image that borrows the machine's programs."""
+"""A Docker Engine of the tests' own: its own socket, folders and network namespace; its image borrows this machine's programs."""
 
 from __future__ import annotations
 
@@ -26,16 +26,9 @@ class Docker:
 
     def __enter__(self) -> Self:
         folder = self._folder
-        command: list[str | Path] = [
-            "dockerd",
-            "-H",
-            self.url,
-            "--data-root",
-            folder / "data",
-            "--exec-root",
-            folder / "exec",
-        ]
-        command += ["--pidfile", folder / "pid", "--bridge=none", "--iptables=false", "--ip-forward=false"]
+        command: list[str | Path] = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", "dockerd"]
+        command += ["-H", self.url, "--data-root", folder / "data", "--exec-root", folder / "exec"]
+        command += ["--pidfile", folder / "pid", "--iptables=false", "--ip6tables=false"]
         with (folder / "log").open("wb") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         if not poll(lambda: self._process.poll() is not None or self._answers(), timeout=60) or self._process.poll():
@@ -61,11 +54,13 @@ class Docker:
             raise RuntimeError(f"docker {' '.join(map(str, arguments))}: {done.stderr}")
         return done.stdout
 
-    def run(self, *command: str, options: tuple[str, ...] = (), image: str = IMAGE, name: str = "") -> str:
-        """Start a container without network in the background; returns its name."""
+    def run(
+        self, *command: str, options: tuple[str, ...] = (), image: str = IMAGE, name: str = "", network: str = "none"
+    ) -> str:
+        """Start a container in the background, without network unless one is named; returns its name."""
         self._count += 1
         name = name or f"case-{os.getpid()}-{self._count}"
-        self.call("run", "-d", "--name", name, "--network", "none", *_BORROWED, *options, image, *command)
+        self.call("run", "-d", "--name", name, "--network", network, *_BORROWED, *options, image, *command)
         return name
 
     def pid(self, name: str) -> int:
