@@ -14,6 +14,7 @@ from sretoolkit.clock import FakeClock
 from sretoolkit.config import Config
 from sretoolkit.errors import ConfigError, HostError, Unreachable
 from sretoolkit.hosts import Fleet
+from sretoolkit.hosts.endpoint import Endpoint
 from sretoolkit.hosts.result import Output
 from sretoolkit.pid1.look import Look
 from sretoolkit.pid1.overview import report
@@ -82,7 +83,7 @@ def test_a_fleet_is_looked_at_with_partial_results(monkeypatch: pytest.MonkeyPat
                 answer = "\x00<html>\nhost\t?\x1b[31m\nend\n"
             elif host.name == "broken":
                 answer = Output(1, b"", b"disk full")
-            connection = Scripted({"sh -c": answer}, host.endpoint)
+            connection = Scripted({"sh -c": answer}, Endpoint(host.name, "scripted"))
             if host.name == "down":
 
                 def refuse(*_: object, **__: object) -> Output:
