@@ -25,13 +25,19 @@ class Endpoint:
 
 
 def resolve(name: str, config: Config) -> Endpoint:
-    """The endpoint of a configured name, "local", "localhost" or "ssh://user@host:port"; else raises `ConfigError`."""
+    """The endpoint of a configured name, "local", "localhost" or an "ssh://", "docker://" or "kubernetes://" address.
+
+    ``docker://CONTAINER`` is on this machine; ``kubernetes://CONTEXT/NAMESPACE/POD[/CONTAINER]`` has a slash in a context's
+    name written as %2F. Raises `ConfigError` for anything else.
+    """
     if name in config.names("hosts"):
         return _configured(name, config.endpoint("hosts", name))
     if name in LOCAL_NAMES:
         return Endpoint(name)
     if name.startswith("ssh://"):
         return _from_url(name)
+    if name.startswith(("kubernetes://", "docker://")):
+        return _container(name)
     try:
         return _configured(name, config.endpoint("hosts", name))
     except ConfigError as error:
@@ -70,3 +76,13 @@ def _from_url(url: str) -> Endpoint:
     if parts.username:
         options["user"] = unquote(parts.username)
     return Endpoint(url, "ssh", options)
+
+
+def _container(url: str) -> Endpoint:
+    kind, _, rest = url.partition("://")
+    parts = [unquote(part) for part in rest.split("/")]
+    names = ("container",) if kind == "docker" else ("context", "namespace", "pod", "container")
+    if not all(parts) or not min(3, len(names)) <= len(parts) <= len(names):
+        hint = 'write "docker://CONTAINER" or "kubernetes://CONTEXT/NAMESPACE/POD/CONTAINER"'
+        raise ConfigError(f"{url!r} is no address", hint=hint)
+    return Endpoint(url, kind, dict(zip(names, parts, strict=False)))

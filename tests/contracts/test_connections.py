@@ -23,5 +23,5 @@ class TestLocal(ConnectionContract):
 
 
 def test_every_connection_has_a_contract() -> None:
-    """A new connection plug-in must be added here and to the suite (ssh: tests/live/test_hosts_ssh.py)."""
-    assert list(CONNECTIONS) == ["local", "ssh"]
+    """A new connection plug-in must be added here and to the suite (the others: tests/live/test_hosts_*.py)."""
+    assert list(CONNECTIONS) == ["docker", "kubernetes", "local", "ssh"]
