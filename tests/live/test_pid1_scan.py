@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,9 @@ from sretoolkit.clock import poll
 from sretoolkit.config import Config
 from sretoolkit.hosts import connect
 from sretoolkit.pid1 import Machine, here, report, scan
+from sretoolkit.pid1.forecast import HOST, earliest
 from sretoolkit.pid1.groups import usage
+from sretoolkit.pid1.growth import paths, sample
 from sretoolkit.pid1.process import Init, assemble, parse
 from tests.stack.namespaces import Namespace
 from tests.stack.sshd import Sshd
@@ -151,9 +154,13 @@ def test_a_cgroup_knows_its_zombies_without_a_look_at_processes(controllers: Pat
         started.callback(lambda: poll(lambda: _gone(inner), timeout=20))
         for case, place in ((["own"], controllers), (["child", "threads"], inner)):
             started.enter_context(_app(*case, cgroup=place))
-        found = {each.path: each.zombies for each in usage()}
-    path = next(path for path in found if path.endswith(controllers.name))
-    assert (found[path], found[path + "/inner"]) == (15, 12)
+        path = next(each.path for each in usage() if each.path.endswith(controllers.name))
+
+        def zombies() -> tuple[int, int]:
+            found = {each.path: each.zombies for each in usage()}
+            return found[path], found[path + "/inner"]
+
+        assert poll(lambda: zombies() == (15, 12), timeout=20)
 
 
 def test_the_cgroup_and_its_ceilings_are_read(controllers: Path) -> None:
@@ -306,6 +313,60 @@ def test_hostile_names_are_the_same_both_ways(tmp_path: Path) -> None:
         shown = report(replace(_fast(), inits=tuple(first)), "here")
     assert "\x1b" not in str(shown)
     assert "<b>&" not in shown._repr_html_()
+
+
+LEAK = """
+import os, sys, time
+burst, pause = int(sys.argv[1]), float(sys.argv[2])
+print("ready", flush=True)
+due = time.monotonic()
+while True:
+    try:
+        for _ in range(burst):
+            if os.fork() == 0: time.sleep(600)
+    except OSError:
+        time.sleep(600)
+    due += pause
+    time.sleep(max(0, due - time.monotonic()))
+"""
+
+
+def test_an_even_leak_runs_out_when_it_is_foretold(controllers: Path) -> None:
+    """Ten a second under a small pids.max: the forecast of five seconds, and the moment of the first failed fork."""
+    (controllers / "pids.max").write_text("170")
+    command = (PYTHON, "-c", LEAK, "1", "0.1")
+    with Namespace(*command, ready="ready", cgroup=controllers) as namespace, connect("localhost", Config()) as host:
+        machine = scan(host, stay=0)
+        series = sample(host, machine, paths(machine), every=timedelta(seconds=0.25), count=21)
+        found = earliest(_only(machine, namespace), machine, series)
+        assert found is not None
+        ceiling, seen = found
+        assert (ceiling.limit, seen.word, seen.severity) == (170, "steady", "critical")
+        assert ceiling.path.endswith(controllers.name)
+        assert seen.likely is not None
+        counted = series[ceiling.path][-1].at
+
+        def failed() -> bool:
+            return (controllers / "pids.events").read_text().split()[1] != "0"
+
+        assert poll(failed, timeout=60)
+        truth = float(Path("/proc/uptime").read_text().split()[0]) - counted
+    print(f"foretold {seen.soonest} to {seen.latest}, likely {seen.likely}; it was {truth:.2f} s")
+    assert truth == pytest.approx(seen.likely.total_seconds(), rel=0.1)
+
+
+def test_a_leak_in_bursts_is_not_steady(controllers: Path) -> None:
+    """Twenty at once every 1.6 s: no time is told, and a cgroup that goes meanwhile spoils nothing."""
+    with Namespace(PYTHON, "-c", LEAK, "20", "1.6", ready="ready", cgroup=controllers) as namespace:
+        (controllers / "pids.max").write_text("900")
+        with connect("localhost", Config()) as host:
+            machine = scan(host, stay=0)
+            asked = [*paths(machine), "/no-such-cgroup"]
+            series = sample(host, machine, asked, every=timedelta(seconds=0.25), count=24)
+        found = earliest(_only(machine, namespace), machine, {**series, HOST: ()})
+    assert series["/no-such-cgroup"] == ()
+    assert found is not None
+    assert (found[0].limit, found[1].word, found[1].soonest) == (900, "not steady", None)
 
 
 def test_over_ssh_noise_around_the_look_is_no_matter(tmp_path: Path) -> None:
