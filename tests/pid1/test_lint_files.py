@@ -121,7 +121,23 @@ def test_a_template_is_refused_with_the_way_out(tmp_path: Path) -> None:
     """What Helm has not rendered is no YAML, and the error says what to do."""
     path = tmp_path / "deploy.yaml"
     path.write_text("apiVersion: v1\nkind: Pod\n{{ if .Values.x }}\nspec: {}\n{{ end }}\n")
-    with pytest.raises(ConfigError, match="is of no kind that is known here"):
+    with pytest.raises(ConfigError, match="is no YAML") as caught:
+        lint(path)
+    assert "rendered first" in caught.value.hint
+
+
+BOMB = "a: &a0 [x, x]\n" + "".join(f"b{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 30))
+MERGES = "a0: &a0 {x: 1, y: 2}\n" + "".join(
+    f"b{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}\n" for n in range(1, 30)
+)
+
+
+@pytest.mark.parametrize("text", [BOMB, MERGES, "a: &a [*a]\n", "[" * 5000, "a: !!python/object/apply:os.getcwd []\n"])
+def test_no_yaml_takes_the_machine_down(text: str, tmp_path: Path) -> None:
+    """Aliases that unfold without end, recursion and code are refused at once."""
+    path = tmp_path / "x.yaml"
+    path.write_text(f"apiVersion: v1\nkind: Pod\n{text}" if not text.startswith("[") else text)
+    with pytest.raises(ConfigError):
         lint(path)
 
 
@@ -257,5 +273,11 @@ def test_a_folder_is_walked(tmp_path: Path) -> None:
     (tmp_path / "b.yml").write_text("services: {x: {image: nginx}}\n")
     (tmp_path / "other.txt").write_text("CMD x")
     assert ["Dockerfile", "b.yml"] == [Path(start.path).name for start in starts(tmp_path)]
+    (tmp_path / "c.yml").write_text("{{ broken }}: [")
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "Dockerfile").write_text("no from")
+    assert [("c.yml", "blind"), ("Dockerfile", "blind")] == [
+        (each.container, each.finding.rule) for each in lint(tmp_path) if each.path.endswith(("c.yml", "d/Dockerfile"))
+    ]
     with pytest.raises(ConfigError, match="there is no file"):
         lint(tmp_path / "none")

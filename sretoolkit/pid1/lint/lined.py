@@ -9,6 +9,8 @@ import yaml
 
 from sretoolkit.errors import ConfigError
 
+_MOST = 1_000_000  # values in a document
+
 
 class Lined(dict[str, Any]):
     """A mapping; ``line`` is where it begins, ``lines`` where each of its keys stands, from 1."""
@@ -67,13 +69,31 @@ _Loader.add_multi_constructor("!", _unknown)
 
 
 def documents(text: str, path: object) -> list[Lined]:
-    """The mappings among a file's documents; raises `ConfigError` for what is no YAML."""
+    """The mappings among a file's documents; raises `ConfigError` for what is no YAML, or unfolds to very much."""
     try:
-        return [each for each in yaml.load_all(text, Loader=_Loader) if isinstance(each, Lined)]
+        loader = _Loader(text)
+        found = []
+        while loader.check_node():
+            if (node := loader.get_node()) is not None:
+                _weight(node, {})
+                found.append(loader.construct_document(node))
     except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
         said = " ".join(str(error).split())[:300]
         hint = "a template (Helm, Kustomize) must be rendered first: helm template ... > FILE"
         raise ConfigError(f"{path} is no YAML: {said}", hint=hint) from error
+    return [each for each in found if isinstance(each, Lined)]
+
+
+def _weight(node: yaml.Node, known: dict[int, int]) -> int:
+    """Nodes under this one with every alias unfolded: a few lines of aliases can stand for more than any memory."""
+    if id(node) not in known:
+        known[id(node)] = _MOST + 1  # met again before it is done: it holds itself
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        inner = node.value if isinstance(node, yaml.SequenceNode) else [part for pair in pairs for part in pair]
+        known[id(node)] = 1 + sum(_weight(part, known) for part in inner)
+    if known[id(node)] > _MOST:
+        raise ValueError(f"its aliases unfold to more than {_MOST} values")
+    return known[id(node)]
 
 
 def words(given: Any) -> tuple[str, ...] | None:

@@ -42,7 +42,7 @@ class Compose(Format):
             return False
         try:
             found = documents(content(path), path)
-        except Exception:
+        except ConfigError:
             return False
         return any(isinstance(each.get("services"), Lined) and "apiVersion" not in each for each in found)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from sretoolkit.errors import ConfigError
 from sretoolkit.pid1.lint.distribution import distribution
 from sretoolkit.pid1.lint.format import Format, content
 from sretoolkit.pid1.lint.lined import Lined, documents, words
@@ -40,7 +41,7 @@ class Kubernetes(Format):
             return False
         try:
             found = documents(content(path), path)
-        except Exception:
+        except ConfigError:
             return False
         return any("kind" in each and "apiVersion" in each for each in found)
 
