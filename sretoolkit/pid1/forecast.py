@@ -27,7 +27,7 @@ _FEWEST = 8  # points
 _MOST = 240  # points that are compared in pairs; of more, so many are taken at even distances
 _CONFIDENCE = 2.576  # standard deviations: 99 %
 _LEAST_GROWTH = 5  # process ids; less may be chance
-_LARGEST_JUMP = 0.25  # of the whole growth, beyond what the slope explains
+_LARGEST_JUMP = 0.15  # of the whole growth, beyond what the slope explains
 _LARGEST_BEND = 1.6  # one half's slope against the other's
 _LARGEST_FALL = 0.15  # of the whole growth, below a height once reached
 _FAR = timedelta(days=3650)

@@ -24,7 +24,7 @@ def _series(*counts: float, every: float = 1.0) -> list[Sample]:
 
 def _line(slope: float, *, points: int = 20, start: float = 10, noise: float = 0, seed: int = 1) -> list[Sample]:
     chance = random.Random(seed)
-    return _series(*(start + slope * number + chance.uniform(-noise, noise) for number in range(points)))
+    return _series(*[start + slope * number + chance.uniform(-noise, noise) for number in range(points)])
 
 
 def test_an_even_leak_has_a_time() -> None:
@@ -67,7 +67,7 @@ def test_any_series_is_answered(counts: list[int], limit: int) -> None:
     assert str(seen)
 
 
-BURSTS = {
+BURSTS: dict[str, list[float]] = {
     "jumps": [10] * 8 + [60] * 8 + [110] * 8,
     "one jump": [10] * 12 + [80] * 12,
     "ever faster": [10 + 1.35**number for number in range(22)],
@@ -115,7 +115,7 @@ def test_nothing_left_is_now() -> None:
 )
 def test_how_bad_it_is_goes_by_the_time(seconds: int, severity: str | None) -> None:
     """Less than an hour is critical, less than a day high, by the soonest end."""
-    points = _series(*(10 * number for number in range(20)), every=10)
+    points = _series(*[10 * number for number in range(20)], every=10)
     assert forecast(points, 190 + seconds).severity == severity
 
 
