@@ -7,6 +7,7 @@
 from sretoolkit.pid1.health import health, report
 from sretoolkit.pid1.ledger import ledger
 from sretoolkit.pid1.look import Look, look
+from sretoolkit.pid1.outlook import outlook
 from sretoolkit.pid1.probe import probe_reaping, reaping
 from sretoolkit.pid1.process import Machine, scan
 from sretoolkit.pid1.rehearsal import rehearse_stop, rehearsed
@@ -21,6 +22,7 @@ __all__ = [
     "ledger",
     "limit_ids",
     "look",
+    "outlook",
     "probe_reaping",
     "raise_pid_max",
     "reaping",

@@ -81,7 +81,7 @@ def recreate(
     grace = _grace(found)
     about: dict[str, Any] = {"host": host_name, "container": container}
     policy = str(found["HostConfig"]["RestartPolicy"]["Name"] or "no")
-    notes = (f"{len(lost)} paths changed inside it stay behind in {old}",) if lost else ()
+    notes: tuple[str, ...] = (f"{len(lost)} paths changed inside it stay behind in {old}",) if lost else ()
     if "com.docker.compose.project" in (found["Config"].get("Labels") or {}):
         notes += ("the Compose file must say the same, or its next `up` takes this back",)
     steps = [

@@ -1,0 +1,95 @@
+"""How a container's process ids grow, and when the lowest ceiling is reached: a chart with the forecast's band."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from sretoolkit.chart import Chart, Line, Threshold
+from sretoolkit.config import Config
+from sretoolkit.errors import HostError
+from sretoolkit.hosts import connect
+from sretoolkit.pid1.ceilings import Ceiling
+from sretoolkit.pid1.forecast import HOST, Forecast, Sample, earliest, forecast, foretold
+from sretoolkit.pid1.growth import sample
+from sretoolkit.pid1.look import look
+from sretoolkit.report import Finding, Report
+
+_HOST_SPAN = timedelta(minutes=1)  # a whole machine's processes come and go: less tells nothing of them
+_AHEAD = 4  # times as far as was looked back, at most
+
+
+def outlook(
+    host_name: str,
+    container: str,
+    *,
+    every: timedelta = timedelta(seconds=1),
+    count: int = 30,
+    config: Config | None = None,
+) -> Report:
+    """Count a container's process ids ``count`` times, ``every`` so often, and say when they run out, as an interval.
+
+    Reads only, in one command that takes ``count`` times ``every``. Raises `HostError` when the container is not seen, or
+    its cgroup may not be read.
+    """
+    with connect(host_name, config) as host:
+        found = look(host)
+        subject = found.named(container)
+        levels = subject.init.levels
+        if not levels:
+            hint = "is there a pids controller, and may its cgroup be read? look as root"
+            raise HostError(f"{host_name}: the process ids of {container} cannot be counted", host=host_name, hint=hint)
+        began = datetime.now(UTC)
+        series = sample(host, found.machine, [level.path for level in levels], every=every, count=count)
+    if every * count < _HOST_SPAN:
+        series.pop(HOST, None)
+    own = series.get(levels[0].path, ())
+    told = earliest(subject.init, found.machine, series)
+    findings = [ruling.finding for ruling in found.about(container) if ruling.finding.rule in _RULES]
+    facts: dict[str, object] = {"counted": len(own), "every": f"{every.total_seconds():g} s"}
+    if told is None:
+        facts["ceiling"] = "none that is seen"
+        return Report(_title(container, host_name), findings, charts=[_chart(container, own, began)], facts=facts)
+    ceiling, seen = told
+    facts |= {"lowest ceiling": str(ceiling), "runs out": str(seen)}
+    if ceiling.path != levels[0].path:
+        facts["the container itself"] = str(forecast(own, ceiling.limit))
+    ruling = foretold(subject, ceiling, seen)
+    if ruling:
+        findings.append(ruling.finding)
+    elif not findings:
+        findings.append(Finding(severity="info", subject=subject.name, summary=str(seen), rule="ids-outlook"))
+    chart = _chart(container, own, began, ceiling, seen)
+    return Report(_title(container, host_name), findings, charts=[chart], facts=facts)
+
+
+_RULES = ("ids-low", "ids-unlimited", "forks-failed")
+
+
+def _title(container: str, host_name: str) -> str:
+    return f"Process ids of {container} on {host_name}"
+
+
+def _chart(
+    container: str,
+    own: Sequence[Sample],
+    began: datetime,
+    ceiling: Ceiling | None = None,
+    seen: Forecast | None = None,
+) -> Chart:
+    """What was counted, and from its last point on the three paces: soonest, likely, latest."""
+    if not own:
+        return Chart(f"process ids of {container}: nothing was counted")
+    zero = began.timestamp() * 1000 - own[0].at * 1000
+    last = own[-1]
+    lines = [Line("process ids", [zero + one.at * 1000 for one in own], [float(one.count) for one in own])]
+    thresholds = [Threshold(float(ceiling.limit), ceiling.name)] if ceiling else []
+    if ceiling and seen and seen.slope and seen.likely is not None:
+        ahead = min(seen.likely.total_seconds(), _AHEAD * max(1.0, last.at - own[0].at))
+        for word, slope in zip(("latest", "likely", "soonest"), seen.slope, strict=True):
+            reach = min(ahead, (ceiling.limit - last.count) / slope) if slope > 0 else ahead
+            times = [zero + last.at * 1000, zero + (last.at + reach) * 1000]
+            lines.append(Line(word, times, [float(last.count), last.count + slope * reach]))
+    elif ceiling and last.count < ceiling.limit / 4:
+        thresholds = []  # far away: the picture is of what moves
+    return Chart(f"process ids of {container}", "", lines, thresholds=thresholds)
