@@ -20,7 +20,7 @@ class _ContextToken(Secret):
     settings: Any = field(default=None, compare=False)
 
     def reveal(self) -> str:
-        value = str(self.settings.get_api_key_with_prefix("authorization")).removeprefix("Bearer ")
+        value = authorization(self.settings).removeprefix("Bearer ")
         redaction.add(value)
         return value
 
@@ -46,6 +46,11 @@ def settings(context: str = "", kubeconfig: str = "") -> Any:
         raise ConfigError(f"the Kubernetes context {context!r} cannot be used: {plain(error)}", hint=hint) from error
 
 
+def authorization(given: Any) -> str:
+    """The Authorization header of what `settings` returned, "" without a token; the key's name depends on the version."""
+    return str((given.auth_settings().get("BearerToken") or {}).get("value") or "")
+
+
 def api_server(context: str = "", kubeconfig: str = "") -> Remote:
     """The API server of a context, with its login; raises as `settings` does."""
     return remote_of(settings(context, kubeconfig))
@@ -53,10 +58,9 @@ def api_server(context: str = "", kubeconfig: str = "") -> Remote:
 
 def remote_of(given: Any) -> Remote:
     """The same from what `settings` returned."""
-    token = given.get_api_key_with_prefix("authorization") or ""
     return Remote(
         url=str(given.host),
-        token=_ContextToken("file:kubeconfig", given) if token else None,
+        token=_ContextToken("file:kubeconfig", given) if authorization(given) else None,
         ca=given.ssl_ca_cert or "",
         cert=given.cert_file or "",
         key=given.key_file or "",

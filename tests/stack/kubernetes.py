@@ -19,6 +19,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,7 +30,13 @@ from tests.stack.process import Process, unpacked
 _CGROUPS = Path("/sys/fs/cgroup")
 _ENTER = 'echo $$ > "$1"/cgroup.procs && pid=$2 && shift 2 && exec nsenter --target "$pid" --net --mount -- "$@"'
 # The kubelet would change these for the whole machine: it is given copies to write to.
-_TUNED = ("vm/overcommit_memory", "kernel/panic", "kernel/panic_on_oops", "kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes")  # fmt: skip
+_TUNED = (
+    "vm/overcommit_memory",
+    "kernel/panic",
+    "kernel/panic_on_oops",
+    "kernel/keys/root_maxkeys",
+    "kernel/keys/root_maxbytes",
+)
 _HOLD = (
     """set -e
 echo $$ > "$1"/cgroup.procs
@@ -127,6 +134,15 @@ class Kubernetes(Cluster):
         command = ["ctr", "-a", str(self.place.socket), "-n", "k8s.io", *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
 
+    def account(self, name: str, namespace: str = "default") -> Path:
+        """A kubeconfig for a service account."""
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
+        asked = json.dumps(
+            {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
+        )
+        told = self.kubectl("create", "--raw", path, "-f", "-", input=asked)
+        return files.with_token(self.place, f"account-{name}", json.loads(told)["status"]["token"])
+
     def stop_server(self) -> None:
         """End the API server, as a fault."""
         next(each for each in self._running if each.name == "kube-apiserver").stop()
@@ -206,7 +222,7 @@ class Kubernetes(Cluster):
         self._serve()
         self._wait("containerd", place.socket.exists)
         for image in files.images(place, self._programs / "pause"):
-            self._wait(image.name, lambda image=image: self._imported(image))
+            self._wait(image.name, partial(self._imported, image))
         self._wait("API server", self._answers)
         # only now: the controllers end where their roles are not yet there
         common = ("--leader-elect=false", "--port=0", "--secure-port=0")
@@ -333,7 +349,7 @@ class Kubernetes(Cluster):
         subprocess.run(["ip", "link", "delete", self.place.name], check=False, capture_output=True, timeout=30)
         unified = _CGROUPS / "unified"  # runc makes groups there too
         for hierarchy in (*self._hierarchies(), unified):
-            poll(lambda top=hierarchy / self.place.name: _removed(top), timeout=10)
+            poll(partial(_removed, hierarchy / self.place.name), timeout=10)
         shutil.rmtree(self.place.folder, ignore_errors=True)
 
     def _kill(self) -> bool:

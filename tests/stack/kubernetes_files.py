@@ -107,7 +107,7 @@ def _kubeconfig(place: Place, user: str, credentials: Mapping[str, str]) -> dict
 
 
 def containerd(place: Place) -> Path:
-    """containerd's configuration, with the network of the pods."""
+    """The configuration of containerd, with the network of the pods."""
     network = {
         "cniVersion": "0.4.0",
         "name": "pods",

@@ -16,6 +16,7 @@ from sretoolkit.hosts.cluster import Cluster, ClusterError
 from sretoolkit.hosts.connection import Connection
 from sretoolkit.hosts.connections._marked import Exchange, no_shell
 from sretoolkit.hosts.result import Output
+from sretoolkit.http.kubeconfig import authorization
 
 if TYPE_CHECKING:
     from kubernetes.stream.ws_client import WSClient
@@ -51,7 +52,7 @@ class Kubernetes(Connection):
         except _broken() as error:
             raise self._in_doubt(command, str(error)) from error
         finally:
-            socket.close(timeout=1)
+            socket.sock.shutdown()
         if exchange.done:
             return exchange.output()
         if time.monotonic() >= deadline:
@@ -128,7 +129,7 @@ class Kubernetes(Connection):
             asked.append(("container", self.given["container"]))
         url = f"{settings.host}{self._path}/exec?{urlencode(asked)}"
         url = url.replace("http", "ws", 1)
-        token = settings.get_api_key_with_prefix("authorization")
+        token = authorization(settings)
         try:
             socket = WSClient(settings, url, {"authorization": token} if token else {}, capture_all=False, binary=True)  # type: ignore[no-untyped-call]
         except WebSocketBadStatusException as error:
@@ -149,7 +150,7 @@ class Kubernetes(Connection):
             try:
                 _converse(socket, exchange, deadline)
             finally:
-                socket.close(timeout=1)
+                socket.sock.shutdown()
         except (HostError, *_broken()):
             return False
         return exchange.done and exchange.output().exit_code == 0
