@@ -188,7 +188,7 @@ def unanswered(host: str, error: Exception, at: datetime) -> Survey:
     finding = Finding(
         severity="high",
         subject=host,
-        summary="did not answer, so nothing is known of its containers",
+        summary="did not answer, so nothing is known of it",
         evidence=f"{host}: {why}",
         proof="observed",
         remedy=str(getattr(error, "hint", "")) or "log in by hand: does it answer?",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -73,11 +73,24 @@ def resolve(word: str, config: Config) -> Target:
 def scan(
     words: Sequence[str], config: Config | None = None, *, stop_signal: str | None = None, clock: Clock | None = None
 ) -> Survey:
-    """Look at all of them; every word is understood before anything is looked at. Raises `ConfigError` for bad words."""
+    """Look at all of them; every word is understood before anything is looked at.
+
+    Raises `ConfigError` for bad words, and `HostError` for a single one that is not there (among several: a finding).
+    """
     config, clock = config or Config.load(), clock or Clock()
     number(stop_signal or "SIGTERM")
     targets = list(dict.fromkeys(resolve(word, config) for word in words or (_HERE,)))
-    return joined([_KINDS[target.kind](target, config, stop_signal, clock) for target in targets], clock)
+    if len(targets) == 1:
+        return _KINDS[targets[0].kind](targets[0], config, stop_signal, clock)
+    return joined([_among_others(target, config, stop_signal, clock) for target in targets], clock)
+
+
+def _among_others(target: Target, config: Config, stop_signal: str | None, clock: Clock) -> Survey:
+    """One that cannot be looked at is a finding beside the others'."""
+    try:
+        return _KINDS[target.kind](target, config, stop_signal, clock)
+    except HostError as error:
+        return replace(unanswered(str(target), error, clock.now()), hosts={})
 
 
 def _meanings(word: str, config: Config) -> list[Target]:

@@ -89,10 +89,18 @@ def test_bad_input_ends_with_2(run: Run, words: list[str]) -> None:
 def test_what_cannot_be_looked_at_ends_with_3(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A host that does not answer is in the report; a container and an image that are not there are errors."""
     code, out, _ = run("ssh://nobody@127.0.0.1:1")
-    assert (3, True) == (code, "did not answer, so nothing is known" in out)
+    assert (3, True) == (code, "did not answer, so nothing is known of it" in out)
     assert 3 == run("container:no-such-container")[0]
     code, out, err = run("image:no-such-image:1")
     assert (3, "", True) == (code, out, "no image 'no-such-image:1'" in err)
+
+
+def test_one_that_is_missing_does_not_hide_the_others(run: Run, dockerfile: Path) -> None:
+    """Among several it is a finding, and the code is that of the others, or 3."""
+    code, out, _ = run(dockerfile, "container:no-such-container")
+    assert (1, True, True) == (code, "container:no-such-container: did not" in out, "SIGTERM will be dropped" in out)
+    dockerfile.write_text(GOOD)
+    assert 3 == run(dockerfile, "container:no-such-container")[0]
 
 
 def test_json_can_be_compared_with(run: Run, dockerfile: Path, tmp_path: Path) -> None:
