@@ -12,10 +12,15 @@ from sretoolkit.lazy import lazily
 if TYPE_CHECKING:
     from sretoolkit.widgets.chart import ChartView
     from sretoolkit.widgets.explorer import MetricExplorer
+    from sretoolkit.widgets.pid1_tree import Pid1Tree
 
-__all__ = ["ChartView", "MetricExplorer"]
+__all__ = ["ChartView", "MetricExplorer", "Pid1Tree"]
 
 __getattr__ = lazily(
     __name__,
-    {"ChartView": "sretoolkit.widgets.chart", "MetricExplorer": "sretoolkit.widgets.explorer"},
+    {
+        "ChartView": "sretoolkit.widgets.chart",
+        "MetricExplorer": "sretoolkit.widgets.explorer",
+        "Pid1Tree": "sretoolkit.widgets.pid1_tree",
+    },
 )
