@@ -74,7 +74,7 @@ with ThreadingGroup.from_connections(hosts) as group:
 found = {}
 for connection, result in done.items():
     rows = [line.split(None, 3) for line in result.stdout.splitlines()[1:]]
-    found[connection.port] = Counter(row[1] for row in rows if row[2].startswith("Z"))
+    found[connection.host] = Counter(row[1] for row in rows if row[2].startswith("Z"))
 print(len(found), time.monotonic() - began)
 """
 _OURS = """
@@ -93,9 +93,12 @@ print(len(outcome.results), time.monotonic() - began)
 
 
 def many(folder: Path, count: int) -> None:
-    """So many hosts (one sshd, a connection each): our fleet beside fabric's own group with ps, wall and CPU seconds."""
-    with Sshd(folder, extra="MaxStartups 1000\n") as server:
-        options = json.dumps([server.options() for _ in range(count)])
+    """So many hosts (one sshd, an address each): our fleet beside fabric's own group with ps, wall and CPU seconds."""
+    with Sshd(folder, extra="MaxStartups 1000\n", listen="0.0.0.0") as server:
+        keys = server.known_hosts.read_text().split(maxsplit=1)[1]
+        places = [f"127.0.{number // 250}.{number % 250 + 1}" for number in range(count)]
+        server.known_hosts.write_text("".join(f"[{place}]:{server.port} {keys}" for place in places))
+        options = json.dumps([server.options(address=place) for place in places])
         cases = {"fabric's ThreadingGroup, ps": _PEER, "Fleet, scan": _OURS % count}
         print(f"\n{count} hosts\n\n| way | wall s | client's CPU s |\n|---|---|---|")
         for name, program in cases.items():

@@ -16,7 +16,7 @@ _MARKS = re.compile(r"^begin (packed|plain)\n(.*)^end of scan$", re.MULTILINE | 
 _LARGEST = 1 << 28  # bytes of records; more is no scan
 _GZIP = 31  # zlib's number for a gzip envelope
 _SHOWN = 200  # characters of what was seen instead
-LINUX = "it must be Linux with /proc, sh, grep, sed, xargs, awk, dd, od and tr"
+LINUX = "it must be Linux with /proc, sh, grep, sed, xargs, awk, ls, dd, od and tr"
 
 
 def records(text: str, host: str) -> Records:

@@ -60,8 +60,8 @@ about() { # the machine itself; sets own, v1, v2, cold and uptime
 
 processes() {
   printf '%s\n' "$proc"/[0-9]*/status |
-    xargs grep -E '^(Name|State|PPid|Uid|NSpid|Threads|SigBlk|SigIgn|SigCgt):' /dev/null |
-    awk -v OFS="$T" -v from=$((${#proc} + 2)) -v spare="$([ "$own" != 'pid:[4026531836]' ] || echo 1)" '
+    xargs grep -hE '^(Name|State|Pid|PPid|Uid|NSpid|Threads|SigBlk|SigIgn|SigCgt):' /dev/null |
+    awk -v OFS="$T" -v spare="$([ "$own" != 'pid:[4026531836]' ] || echo 1)" '
       function most(list, sign,   n, kid, i, round, best) { # the two lowest, or highest, of its children
         n = split(list, kid, " ")
         for (round = 0; round < 2; round++) {
@@ -70,17 +70,14 @@ processes() {
           if (best) { wanted[kid[best]] = 1; kid[best] = "" }
         }
       }
-      { at = index($0, "/status:"); pid = substr($0, from, at - from); line = substr($0, at + 8)
-        colon = index(line, ":"); field = substr(line, 1, colon - 1); value = substr(line, colon + 2) }
-      field == "Name" { name[pid] = value; next }
-      { n = split(value, part, /[ \t]+/) }
-      field == "State" { state[pid] = part[1] }
-      field == "PPid" { parent[pid] = part[1]
-        if (state[pid] != "Z") { children[part[1]]++; kids[part[1]] = kids[part[1]] " " pid } }
-      field == "Uid" { uid[pid] = part[1] }
-      field == "NSpid" { depth[pid] = n; if (part[n] == 1 && state[pid] != "Z") init[pid] = 1 }
-      field == "Threads" { threads[pid] = part[1]; tasks[uid[pid]] += part[1] }
-      field ~ /^Sig/ { signals[pid] = signals[pid] OFS part[1] }
+      $1 == "Name:" { called = substr($0, 7); next } # a newline in it is escaped by the kernel
+      $1 == "State:" { now = $2; next }
+      $1 == "Pid:" { pid = $2; state[pid] = now; name[pid] = called; signals[pid] = ""; next }
+      $1 == "PPid:" { parent[pid] = $2; if (now != "Z") { children[$2]++; kids[$2] = kids[$2] " " pid } next }
+      $1 == "Uid:" { uid[pid] = $2; next }
+      $1 == "NSpid:" { depth[pid] = NF - 1; if ($NF == 1 && now != "Z") init[pid] = 1; next }
+      $1 == "Threads:" { threads[pid] = $2; tasks[uid[pid]] += $2; next }
+      { signals[pid] = signals[pid] OFS $2 }
       END {
         for (pid in init) {
           print "i", pid; wanted[pid] = 1
@@ -184,10 +181,11 @@ fields() { # KIND: a record of that kind from what grep says of a file of a proc
   }'
 }
 
-identity() { # PID: namespace, program, arguments
-  printf 'n\t%s\t%s\n' "$1" "$(readlink "$proc/$1/ns/pid")"
-  printf 'x\t%s\t%s\n' "$1" "$(readlink "$proc/$1/exe" | tr '\n' '\036')"
-  printf 'c\t%s\t%s\n' "$1" "$(dd if="$proc/$1/cmdline" bs=4000 count=1 | tr '\000\n' '\037\036')"
+identity() { # PID: program, arguments; newlines, which are rare, cost another process
+  file=$(readlink "$proc/$1/exe")
+  case $file in *"$N"*) file=$(printf %s "$file" | tr '\n' '\036') ;; esac
+  printf 'x\t%s\t%s\n' "$1" "$file"
+  printf 'c\t%s\t%.4000s\n' "$1" "$(tr '\000\n' '\037\036' <"$proc/$1/cmdline")"
 }
 
 ceilings() { # of namespaces, where each may have one of its own
@@ -214,6 +212,8 @@ records() {
   printf '%s\n' "$seen" | awk -F "$T" '$1 == "p" { print $2 }' | started
   pids=$inits
   of limits | xargs grep '^Max processes' /dev/null | sed 's/:Max processes/:/' | fields r
+  of ns/pid | xargs ls -ln | awk -v OFS="$T" -v from=$((${#proc} + 2)) '
+    { pid = substr($(NF - 2), from); sub(/\/.*/, "", pid); print "n", pid, $NF }'
   for pid in $inits; do
     identity "$pid"
     groups "$pid"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
@@ -67,7 +68,7 @@ def test_any_series_is_answered(counts: list[int], limit: int) -> None:
     assert str(seen)
 
 
-BURSTS: dict[str, list[float]] = {
+BURSTS: dict[str, Sequence[float]] = {
     "jumps": [10] * 8 + [60] * 8 + [110] * 8,
     "one jump": [10] * 12 + [80] * 12,
     "ever faster": [10 + 1.35**number for number in range(22)],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from sretoolkit.pid1.init import INITS, Stop, kind_of
@@ -134,12 +136,30 @@ def test_an_init_cannot_help_a_program_that_ignores_the_signal() -> None:
     assert _judged(scan) == ("tini", "ignored", "high", "certain")
 
 
-def test_a_child_that_blocks_is_unknown() -> None:
-    """It may wait for the signal; that is not looked at."""
+def test_a_child_that_blocks_is_unknown_where_its_threads_are_not_seen() -> None:
+    """It may wait for the signal."""
     scan = Scan()
     scan.init(500, name="catatonit", blocked=FORWARDS, signalfd=FORWARDS)
     scan.process(501, name="app", parent=500, blocked=TERM)
     assert _judged(scan) == ("catatonit", "unknown", None, "inferred")
+
+
+@pytest.mark.parametrize(
+    ("waits", "word"),
+    [
+        ({"threads": [TERM], "signalfd": TERM}, "handled"),
+        ({"threads": [TERM, 0], "sigwait": TERM}, "handled"),
+        ({"threads": [TERM, TERM]}, "blocked"),
+        ({"threads": [TERM, 0]}, "handled"),
+    ],
+)
+def test_a_child_that_blocks_is_judged_by_all_its_threads(waits: dict[str, Any], word: str) -> None:
+    """A thread in sigwait, a signalfd, or a thread that does not block it: it is told; else it is not."""
+    scan = Scan()
+    scan.init(500, name="catatonit", blocked=FORWARDS, signalfd=FORWARDS)
+    scan.process(501, name="app", parent=500, blocked=TERM)
+    scan.waits(501, **waits)
+    assert _stop(scan, signal=15, assumed=False)[1].word == word
 
 
 def test_without_root_an_init_is_unknown() -> None:

@@ -18,7 +18,7 @@ from sretoolkit.clock import poll
 
 _CONFIG = """\
 Port {port}
-ListenAddress 127.0.0.1
+ListenAddress {listen}
 HostKey {folder}/host_key
 PidFile none
 AuthorizedKeysFile {folder}/authorized_keys
@@ -40,11 +40,15 @@ class SshdMissingError(RuntimeError):
 
 
 class Sshd:
-    """An sshd on a free loopback port; ``cut()`` kills its open connections, as a broken network would."""
+    """An sshd on a free loopback port; ``cut()`` kills its open connections, as a broken network would.
 
-    def __init__(self, folder: Path, *, extra: str = "") -> None:
+    ``listen`` "0.0.0.0": at every 127.x.y.z, for tests of many hosts.
+    """
+
+    def __init__(self, folder: Path, *, extra: str = "", listen: str = "127.0.0.1") -> None:
         self.folder = folder
         self.extra = extra
+        self.listen = listen
         self.port = 0
         self.user = pwd.getpwuid(os.getuid()).pw_name
         self._process: subprocess.Popen[bytes] | None = None
@@ -81,7 +85,7 @@ class Sshd:
         host_key = " ".join((self.folder / "host_key.pub").read_text().split()[:2])
         self.known_hosts.write_text(f"[127.0.0.1]:{self.port} {host_key}\n")
         config = self.folder / "sshd_config"
-        config.write_text(_CONFIG.format(port=self.port, folder=self.folder) + self.extra)
+        config.write_text(_CONFIG.format(port=self.port, folder=self.folder, listen=self.listen) + self.extra)
         if subprocess.run([program, "-t", "-f", str(config)], capture_output=True, timeout=30).returncode:
             lines = [line for line in config.read_text().splitlines() if not line.startswith(_LATER)]
             config.write_text("\n".join(lines) + "\n")

@@ -32,8 +32,8 @@ class Forwarding(Plain):
         return direct or self.group(_options(init))
 
     def _by_child(self, init: Init, child: Process, which: int) -> Stop:
-        if has(child.blocked, which):
-            return Stop("unknown", f"{init.program} passes it on to {child.name}, which blocks it or waits for it")
+        if has(child.blocked, which) and (stop := self._blocked(init, child, which)):
+            return stop
         if has(child.ignored, which):
             why = f"{init.program} passes it on, but its child {child.name} ignores it"
             return Stop("ignored", why, "certain", "high", "handle", child.name)
@@ -47,6 +47,18 @@ class Forwarding(Plain):
             "program behind it is killed without warning, and the exit looks clean"
         )
         return Stop("not passed on", why, "inferred", "high", "group")
+
+    def _blocked(self, init: Init, child: Process, which: int) -> Stop | None:
+        """Its first thread blocks the signal; None when another one takes it as if nothing were blocked."""
+        passes, waits = f"{init.program} passes it on to {child.name}", child.waits
+        if waits is None:
+            return Stop("unknown", f"{passes}, which blocks it or waits for it")
+        if has(waits.sigwait | waits.signalfd, which):
+            return Stop("handled", f"{passes}, which waits for it")
+        if has(waits.all_block, which):
+            why = f"{passes}, which blocks it in every thread, and none was waiting for it when we looked"
+            return Stop("blocked", why, "inferred", "high", "handle", child.name)
+        return None
 
 
 def _options(init: Init) -> list[str]:
