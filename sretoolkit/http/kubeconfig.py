@@ -46,6 +46,18 @@ def settings(context: str = "", kubeconfig: str = "") -> Any:
         raise ConfigError(f"the Kubernetes context {context!r} cannot be used: {plain(error)}", hint=hint) from error
 
 
+def current_context(kubeconfig: str = "") -> str:
+    """The name of a kubeconfig's current context; raises `ConfigError` when it has none."""
+    from kubernetes import config
+
+    try:
+        _, active = config.list_kube_config_contexts(config_file=kubeconfig or None)  # type: ignore[no-untyped-call]
+    except (config.ConfigException, OSError) as error:
+        hint = "give a context; kubectl config get-contexts lists those there are"
+        raise ConfigError(f"there is no current Kubernetes context: {plain(error)}", hint=hint) from error
+    return str(active["name"])
+
+
 def authorization(given: Any) -> str:
     """The Authorization header of what `settings` returned, "" without a token; the key's name depends on the version."""
     return str((given.auth_settings().get("BearerToken") or {}).get("value") or "")

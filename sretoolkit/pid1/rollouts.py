@@ -1,0 +1,119 @@
+"""When a Deployment, StatefulSet or DaemonSet has replaced its pods, and when it must not be touched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sretoolkit.errors import HostError, PlanError
+from sretoolkit.hosts.cluster import Cluster
+
+_WATCH = 20.0  # seconds; a quiet watch is begun anew, so that a connection that died unnoticed is
+_GITOPS = {
+    "argocd.argoproj.io/instance": "Argo CD",
+    "argocd.argoproj.io/tracking-id": "Argo CD",
+    "kustomize.toolkit.fluxcd.io/name": "Flux",
+    "helm.toolkit.fluxcd.io/name": "Flux",
+}
+_WRITERS = {
+    "argocd-controller": "Argo CD",
+    "argocd-application-controller": "Argo CD",
+    "kustomize-controller": "Flux",
+    "helm-controller": "Flux",
+}
+
+
+def refuse(found: Mapping[str, Any], kind: str) -> None:
+    """Raise `PlanError` for a workload that somebody else writes, or that does not roll out by itself."""
+    meta, spec = found["metadata"], found["spec"]
+    name = f"{kind} {meta['namespace']}/{meta['name']}"
+    marks = {**(meta.get("labels") or {}), **(meta.get("annotations") or {})}
+    by = next((system for mark, system in _GITOPS.items() if mark in marks), "")
+    writers = (str(each.get("manager", "")) for each in meta.get("managedFields") or ())
+    by = by or next((_WRITERS[writer] for writer in writers if writer in _WRITERS), "")
+    if by:
+        hint = "change it in the repository that it is made from, and let that be synchronised"
+        raise PlanError(f"{name} is managed by {by}, which would take the change back", hint=hint)
+    owner = next((each for each in meta.get("ownerReferences") or () if each.get("controller")), None)
+    if owner:
+        hint = f"change the {owner['kind']} instead"
+        raise PlanError(
+            f"{name} is made by {owner['kind']} {owner['name']}, which would take the change back", hint=hint
+        )
+    update = spec.get("updateStrategy") or {}
+    if spec.get("paused"):
+        raise PlanError(
+            f"{name} is paused: its pods would stay as they are",
+            hint=f"kubectl rollout resume {kind.lower()}/{meta['name']}",
+        )
+    if update.get("type") == "OnDelete" or ((update.get("rollingUpdate") or {}).get("partition") or 0) > 0:
+        hint = "let it roll out all of its pods (updateStrategy RollingUpdate, partition 0)"
+        raise PlanError(f"{name} does not replace its pods by itself", hint=hint)
+
+
+def wait(cluster: Cluster, path: str, found: Mapping[str, Any], *, timeout: Callable[[], float]) -> None:
+    """Return once the object's rollout has come to its end, by watching it; ``timeout`` gives the seconds that are left.
+
+    Raises `HostError` when it fails, when the object goes or is changed once more, and when time is up.
+    """
+    kind, meta = str(found["kind"]), found["metadata"]
+    name, wanted = f"{kind} {meta['namespace']}/{meta['name']}", int(meta["generation"])
+    while True:
+        _judged(found, name, wanted, cluster.name)
+        if _settled(found):
+            return
+        if timeout() <= 0.2:
+            hint = f"kubectl -n {meta['namespace']} describe pods tells why the new ones are not available"
+            raise HostError(f"{name}: the rollout takes too long", host=cluster.name, hint=hint)
+        collection, _, last = path.rpartition("/")
+        version = str(found["metadata"]["resourceVersion"])
+        for event in cluster.watch(collection, version=version, name=last, timeout=min(_WATCH, timeout())):
+            if event["type"] == "DELETED":
+                raise HostError(f"{name} was deleted during its rollout", host=cluster.name, hint="see who did that")
+            if event["type"] == "ERROR":  # the version is too old by now
+                break
+            found = {"kind": kind, **event["object"]}
+            _judged(found, name, wanted, cluster.name)
+            if _settled(found):
+                return
+        found = {"kind": kind, **cluster.get(path, timeout=max(1.0, min(30.0, timeout())))}
+
+
+def _judged(found: Mapping[str, Any], name: str, wanted: int, cluster: str) -> None:
+    if int(found["metadata"]["generation"]) != wanted:
+        hint = "see who (kubectl get -o yaml --show-managed-fields), then plan anew"
+        raise HostError(f"{name} was changed by somebody else during its rollout", host=cluster, hint=hint)
+    for condition in (found.get("status") or {}).get("conditions") or ():
+        if condition.get("reason") == "ProgressDeadlineExceeded" and _observed(found):
+            hint = "kubectl describe pods tells why the new ones are not available; the old ones go on"
+            raise HostError(f"{name}: the rollout does not get on: {condition.get('message')}", host=cluster, hint=hint)
+
+
+def _observed(found: Mapping[str, Any]) -> bool:
+    return int((found.get("status") or {}).get("observedGeneration") or 0) >= int(found["metadata"]["generation"])
+
+
+def _settled(found: Mapping[str, Any]) -> bool:
+    return _observed(found) and SETTLED[str(found["kind"])](found["spec"], found["status"])
+
+
+def _deployment(spec: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
+    wanted = int(spec.get("replicas", 1))
+    return [wanted] * 3 == [int(status.get(key) or 0) for key in ("updatedReplicas", "availableReplicas", "replicas")]
+
+
+def _stateful_set(spec: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
+    wanted, same = int(spec.get("replicas", 1)), status.get("currentRevision") == status.get("updateRevision")
+    return same and wanted == int(status.get("readyReplicas") or 0)
+
+
+def _daemon_set(spec: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
+    wanted = int(status.get("desiredNumberScheduled") or 0)
+    return [wanted] * 2 == [int(status.get(key) or 0) for key in ("updatedNumberScheduled", "numberAvailable")]
+
+
+SETTLED: Mapping[str, Callable[[Mapping[str, Any], Mapping[str, Any]], bool]] = {
+    "Deployment": _deployment,
+    "StatefulSet": _stateful_set,
+    "DaemonSet": _daemon_set,
+}
