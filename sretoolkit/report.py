@@ -20,7 +20,7 @@ SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 GLANCE = "application/vnd.sretoolkit.report+json"  # the output by which a record finds the reports in it
 _FIRST = 3  # findings that it names
 _COLOUR = {"critical": "#b00020", "high": "#c75000", "medium": "#8a6d00", "low": "#2f6f9f", "info": "#5f6b76"}
-_CELL = "padding:4px 10px;text-align:left;vertical-align:top;border-bottom:1px solid #8884"
+_CELL = "padding:4px 10px;text-align:left;vertical-align:top;border-bottom:1px solid #8884;white-space:pre-wrap"
 
 
 class Drawable(Protocol):
