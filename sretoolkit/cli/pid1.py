@@ -48,9 +48,9 @@ def pid1_command(
     """Will containers stop when told, reap orphans, and have process ids left? Reads only; nothing is started.
 
     TARGET is a host (a configured name, localhost, ssh://user@address), hosts by their tag, a container (NAME here, or
-    HOST/NAME), an image that this machine has, a Dockerfile (PATH#STAGE), Compose file, manifest, image archive, or a
-    folder of them; localhost without any. Where a word can mean several things, a prefix says which: host: fleet:
-    container: image: file:.
+    HOST/NAME), an image that this machine has, a Dockerfile (PATH#STAGE), Compose file, manifest, image archive, a
+    folder of them, or kubernetes:CONTEXT/NAMESPACE; localhost without any.
+    Where a word can mean several things, a prefix says which: host: fleet: container: image: file:.
 
     Exit codes: 0 nothing from --fail-on upwards, 1 findings, 2 bad input, 3 something could not be looked at.
     """

@@ -30,7 +30,7 @@ _COLUMNS = (
 
 def report(survey: Survey, title: str, *, compared: Comparison | None = None) -> Report:
     """One host is shown container by container, a fleet by image and by host."""
-    many = len(survey.hosts) > 1
+    many = len(survey.hosts) > 1 or bool(survey.hosts and not survey.containers)
     rows = survey.containers
     facts: dict[str, object] = {}
     if survey.files:
@@ -131,7 +131,8 @@ def _by_image(survey: Survey) -> Table:
         worst = min((each.finding.severity for each in group), key=SEVERITIES.index)
         rules = ", ".join(sorted({each.finding.rule for each in group}))
         hosts = len({each.host for each in group})
-        rows.append((SEVERITIES.index(worst), (image, owner, worst, running[image, owner], hosts, rules)))
+        count = running[image, owner] or len({(each.host, each.container) for each in group})
+        rows.append((SEVERITIES.index(worst), (image, owner, worst, count, hosts, rules)))
     rows.sort(key=lambda row: (row[0], -row[1][3]))
     cells = _short([row for _, row in rows], 6)
     return Table("by image", ("image", "owner", "worst", "containers", "hosts with findings", "rules"), cells)

@@ -17,16 +17,17 @@ from sretoolkit.hosts.inventory import INVENTORIES
 from sretoolkit.pid1.lint import judge, starts
 from sretoolkit.pid1.lint.formats.image import described
 from sretoolkit.pid1.look import look
+from sretoolkit.pid1.runtimes._inspect import Inspected
+from sretoolkit.pid1.sighting import Sighting
 from sretoolkit.pid1.signals import number
 from sretoolkit.pid1.survey import Survey, joined, survey, unanswered
 from sretoolkit.pid1.workload import RUNTIMES
 
-Kind = Literal["host", "fleet", "container", "image", "file"]
+Kind = Literal["host", "fleet", "container", "image", "file", "kubernetes"]
 _TIMEOUT = 60.0
 _HERE = "localhost"
 # One word, two questions, each of every runtime that is there: nothing is started or pulled.
 _ASK = """for program in "$@"; do
-  [ "$program" = -- ] && break
   command -v "$program" >/dev/null 2>&1 || continue
   for kind in container image; do
     "$program" inspect --type "$kind" "$SRETOOLKIT_NAME" >/dev/null 2>&1 && echo "$kind"
@@ -65,7 +66,8 @@ def resolve(word: str, config: Config) -> Target:
         )
     if not found:
         what = f"{word!r} is no host, tag, file, and no container or image of this machine's runtimes"
-        hint = "prefixes say what is meant: host:NAME, fleet:TAG, container:HOST/NAME, image:NAME, file:PATH#STAGE"
+        forms = "host:NAME, fleet:TAG, container:HOST/NAME, image:NAME, file:PATH#STAGE, kubernetes:CONTEXT/NAMESPACE"
+        hint = f"prefixes say what is meant: {forms}"
         raise ConfigError(what, hint=hint)
     return found[0]
 
@@ -118,10 +120,16 @@ def _running_or_stored(word: str, config: Config) -> list[Target]:
     if word.startswith("-"):
         return []
     with connect(_HERE, config) as host:
-        asked = ["env", f"SRETOOLKIT_NAME={word}", "sh", "-c", _ASK, "sh", *RUNTIMES]
+        asked = ["env", f"SRETOOLKIT_NAME={word}", "sh", "-c", _ASK, "sh", *_programs()]
         kinds = host.run(asked, timeout=_TIMEOUT, check=False).stdout.split()
     order: tuple[Kind, ...] = ("container", "image")
     return [Target(kind, word) for kind in order if kind in kinds]
+
+
+def _programs() -> list[str]:
+    """Those runtimes whose program can be asked for one container or image by its name."""
+    kinds = (RUNTIMES[name] for name in RUNTIMES)
+    return [kind.program for kind in kinds if issubclass(kind, Inspected)]
 
 
 def _host(target: Target, config: Config, stop_signal: str | None, clock: Clock) -> Survey:
@@ -134,7 +142,9 @@ def _host(target: Target, config: Config, stop_signal: str | None, clock: Clock)
 
 
 def _fleet(target: Target, config: Config, stop_signal: str | None, clock: Clock) -> Survey:
-    with Fleet.of(target.name, config=config) as fleet:
+    """TAG, or TAG@INVENTORY."""
+    tag, _, inventory = target.name.partition("@")
+    with Fleet.of(tag, inventory=inventory or "static", config=config) as fleet:
         return survey(fleet, stop_signal=stop_signal, clock=clock)
 
 
@@ -151,7 +161,7 @@ def _image(target: Target, config: Config, stop_signal: str | None, clock: Clock
     """An image that this machine has, by its configuration alone; nothing is pulled or started."""
     with connect(_HERE, config) as host:
         said = []
-        for program in RUNTIMES:
+        for program in _programs():
             done = host.run([program, "inspect", "--type", "image", target.name], timeout=_TIMEOUT, check=False)
             if not done.ok:
                 said += done.stderr.strip().splitlines()[-1:]
@@ -172,6 +182,31 @@ def _file(target: Target, config: Config, stop_signal: str | None, clock: Clock)
     return Survey(at=clock.now(), files=files, active=tuple(each for start in found for each in judge(start)))
 
 
+def _kubernetes(target: Target, config: Config, stop_signal: str | None, clock: Clock) -> Survey:
+    """CONTEXT/NAMESPACE by the API alone; "" = the current context, all namespaces. Nothing is executed in a pod."""
+    from sretoolkit.pid1 import cluster
+
+    context, slash, namespace = target.name.rpartition("/")
+    began = clock.now()
+    found = cluster.survey(context if slash else namespace, namespace if slash else "", config=config)
+    host = f"kubernetes:{found.cluster}"
+    told = [
+        Sighting(
+            finding=finding,
+            host=host,
+            container=f"{each.container.namespace}/{each.container.controller}/{each.container.name}",
+            image=each.container.workload.image,
+            owner=each.container.workload.owner,
+        )
+        for each in found.seen
+        for finding in each.findings
+    ]
+    troubles = [Sighting(finding=trouble, host=host) for trouble in found.troubles]
+    lost = {host: found.troubles[0].summary} if found.troubles and not found.seen else {}
+    return Survey(at=began, hosts={host: ""}, missing=lost, active=(*troubles, *told))
+
+
 _KINDS: dict[Kind, Callable[[Target, Config, str | None, Clock], Survey]] = {
     "host": _host, "fleet": _fleet, "container": _container, "image": _image, "file": _file,
+    "kubernetes": _kubernetes,
 }  # fmt: skip
