@@ -30,7 +30,7 @@ _COLUMNS = (
 
 def report(survey: Survey, title: str, *, compared: Comparison | None = None) -> Report:
     """One host is shown container by container, a fleet by image and by host."""
-    many = len(survey.hosts) > 1 or bool(survey.hosts and not survey.containers)
+    many = len(survey.hosts) > 1 or any(host.startswith("kubernetes:") for host in survey.hosts)
     rows = survey.containers
     facts: dict[str, object] = {}
     if survey.files:

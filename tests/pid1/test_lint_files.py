@@ -39,7 +39,7 @@ POD: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
     "tini as subreaper": ({"command": ["tini", "-s", "--", "x"]}, {"shareProcessNamespace": True}, []),
     "the image's own": ({"image": "x"}, {}, ["blind"]),
     "arguments alone": ({"image": "x", "args": ["-v"]}, {}, ["blind"]),
-    "no time": ({"command": ["nginx"]}, {"terminationGracePeriodSeconds": 0}, ["stop-killed"]),
+    "no time": ({"command": ["nginx"]}, {"terminationGracePeriodSeconds": 0}, ["grace-none"]),
     "a hook that takes all of it": (
         {"command": ["nginx"], "lifecycle": {"preStop": {"sleep": {"seconds": 30}}}}, {}, ["stop-deferred"]),
     "a hook of a command": (
@@ -183,7 +183,7 @@ def test_compose_services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     found = {name: _said(lint(path, target=name)) for name in ("web", "worker", "shell", "system", "other")}
     assert {
         "web": [("stop-not-passed-on", "high", 8)],
-        "worker": [("stop-killed", "high", 12), ("stop-dropped", "high", 10)],
+        "worker": [("grace-none", "medium", 12), ("stop-dropped", "high", 10)],
         "shell": [("stop-uncertain", "low", 16)],
         "system": [("ids-unlimited", "medium", 22)],
         "other": [],

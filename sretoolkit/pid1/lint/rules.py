@@ -101,7 +101,7 @@ def _grace(start: Start, _: Chain) -> Iterator[Sighting]:
     if start.grace <= 0:
         cure = "give it the seconds that it needs to finish"
         why, summary = "its grace period is 0 s", "it is killed at once: it has no time to stop"
-        yield _sighting(start, "stop-killed", "high", summary, why=why, cure=cure, at="grace")
+        yield _sighting(start, "grace-none", "medium", summary, why=why, cure=cure, at="grace")
     elif start.before_stop >= start.grace:
         why = f"preStop takes {start.before_stop:g} s of a grace period of {start.grace:g} s: it counts from the same moment"
         summary = "it is told to stop when its time is already over; it is killed"
