@@ -56,10 +56,10 @@ def wait(cluster: Cluster, path: str, found: Mapping[str, Any], *, timeout: Call
 
     Raises `HostError` when it fails, when the object goes or is changed once more, and when time is up.
     """
-    kind, meta = str(found["kind"]), found["metadata"]
+    kind, meta, stale = str(found["kind"]), found["metadata"], _stuck(found)
     name, wanted = f"{kind} {meta['namespace']}/{meta['name']}", int(meta["generation"])
     while True:
-        _judged(found, name, wanted, cluster.name)
+        _judged(found, name, wanted, stale, cluster.name)
         if _settled(found):
             return
         if timeout() <= 0.2:
@@ -73,20 +73,28 @@ def wait(cluster: Cluster, path: str, found: Mapping[str, Any], *, timeout: Call
             if event["type"] == "ERROR":  # the version is too old by now
                 break
             found = {"kind": kind, **event["object"]}
-            _judged(found, name, wanted, cluster.name)
+            _judged(found, name, wanted, stale, cluster.name)
             if _settled(found):
                 return
         found = {"kind": kind, **cluster.get(path, timeout=max(1.0, min(30.0, timeout())))}
 
 
-def _judged(found: Mapping[str, Any], name: str, wanted: int, cluster: str) -> None:
+def _judged(found: Mapping[str, Any], name: str, wanted: int, stale: str, cluster: str) -> None:
     if int(found["metadata"]["generation"]) != wanted:
         hint = "see who (kubectl get -o yaml --show-managed-fields), then plan anew"
         raise HostError(f"{name} was changed by somebody else during its rollout", host=cluster, hint=hint)
+    stuck = _stuck(found)
+    if stuck and stuck != stale and _observed(found):
+        hint = "kubectl describe pods tells why the new ones are not available; the old ones go on"
+        raise HostError(f"{name}: the rollout does not get on: {stuck}", host=cluster, hint=hint)
+
+
+def _stuck(found: Mapping[str, Any]) -> str:
+    """Since when and why a rollout has made no progress; an earlier one's word stays for a while after a change."""
     for condition in (found.get("status") or {}).get("conditions") or ():
-        if condition.get("reason") == "ProgressDeadlineExceeded" and _observed(found):
-            hint = "kubectl describe pods tells why the new ones are not available; the old ones go on"
-            raise HostError(f"{name}: the rollout does not get on: {condition.get('message')}", host=cluster, hint=hint)
+        if condition.get("reason") == "ProgressDeadlineExceeded":
+            return f"{condition.get('message')} ({condition.get('lastUpdateTime')})"
+    return ""
 
 
 def _observed(found: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""What the live tests share: network namespaces of their own. In CI nothing may be skipped."""
+"""What the live tests share: network namespaces of their own, a cluster. In CI nothing may be skipped."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import os
 import subprocess
 import uuid
 from collections.abc import Generator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+
+from tests.stack.kubernetes import Cluster, cluster
 
 CONGESTION = "net.ipv4.tcp_congestion_control"
 
@@ -20,6 +23,17 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if report.skipped and os.environ.get("CI") == "true" and item.get_closest_marker("live"):
         report.outcome = "failed"
     return report
+
+
+@pytest.fixture(scope="session")
+def kube() -> Iterator[Cluster]:
+    """One Kubernetes cluster for all files that need one; skipped where it is not built."""
+    with ExitStack() as stack:
+        try:
+            started = stack.enter_context(cluster())
+        except RuntimeError as error:
+            pytest.skip(str(error))
+        yield started
 
 
 @pytest.fixture(scope="session")

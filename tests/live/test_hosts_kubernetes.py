@@ -12,25 +12,17 @@ from sretoolkit.config import Config
 from sretoolkit.errors import ConfigError, HostError, Unreachable
 from sretoolkit.hosts import Host, connect
 from tests.contracts.connection_contract import ConnectionContract
-from tests.stack.kubernetes import Cluster, Kubernetes, cluster
+from tests.stack.kubernetes import Cluster, Kubernetes
 
-pytestmark = [pytest.mark.live, pytest.mark.xdist_group("kubernetes"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 
 
-@pytest.fixture(scope="module")
-def kube() -> Iterator[Cluster]:
-    """One cluster for this file."""
-    try:
-        running = cluster()
-        started = running.__enter__()
-    except RuntimeError as error:
-        pytest.skip(str(error))
+@pytest.fixture(scope="module", autouse=True)
+def _asked(kube: Cluster) -> Iterator[None]:
+    """Contexts are those of the cluster."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KUBECONFIG", str(started.kubeconfig))
-        try:
-            yield started
-        finally:
-            running.__exit__(None, None, None)
+        patch.setenv("KUBECONFIG", str(kube.kubeconfig))
+        yield
 
 
 @pytest.fixture(scope="module")
