@@ -213,7 +213,7 @@ records() {
   pids=$inits
   of limits | xargs grep '^Max processes' /dev/null | sed 's/:Max processes/:/' | fields r
   of ns/pid | xargs ls -ln | awk -v OFS="$T" -v from=$((${#proc} + 2)) '
-    { pid = substr($(NF - 2), from); sub(/\/.*/, "", pid); print "n", pid, $NF }'
+    $(NF - 1) == "->" { pid = substr($(NF - 2), from); sub(/\/.*/, "", pid); print "n", pid, $NF }'
   for pid in $inits; do
     identity "$pid"
     groups "$pid"
