@@ -151,7 +151,7 @@ def test_a_finding_names_file_line_and_the_line_to_write(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("text", "remedy"),
     [
-        (DEBIAN + "CMD cd /srv && gunicorn ${X}", "CMD exec ..., as in: CMD cd /srv && exec gunicorn ${X}"),
+        (DEBIAN + "CMD cd /srv && gunicorn ${X}", "CMD cd /srv && exec gunicorn ${X}"),
         (DEBIAN + "CMD ['nginx', '-g']", 'CMD ["program", "argument"]: a list in double quotes; as it is written, the shell'),
         (DEBIAN + 'CMD ["/sbin/init"]', "STOPSIGNAL SIGRTMIN+3"),
         (ALPINE + 'ENTRYPOINT ["sleep", "9"]', 'RUN apk add --no-cache tini\nENTRYPOINT ["/sbin/tini", "--", "sleep", "9"]'),

@@ -188,12 +188,13 @@ def _unclear(start: Start, chain: Chain, shell: str, about: dict[str, str]) -> I
             f"/bin/sh starts {chain.program}: dash (Debian, Ubuntu) stays before it and the signal is dropped; bash and "
             "busybox become it; which one it is cannot be read here"
         )
-        severity: Severity = "medium"
+        summary = f"{about['signal']} may not stop it"
+        yield _sighting(start, "stop-uncertain", "medium", summary, why=why, fix="exec", about=about)
     else:
         why = chain.why or f"{shell} runs a script in which not every way ends with exec"
-        severity = "low"
-    summary = f"{about['signal']} may not stop it"
-    yield _sighting(start, "stop-uncertain", severity, summary, why=why, fix="exec", about=about)
+        cure = 'let every way through the script end with exec, as in: exec "$@"'
+        summary = f"{about['signal']} may not stop it"
+        yield _sighting(start, "stop-uncertain", "low", summary, why=why, cure=cure)
 
 
 def _program(start: Start, chain: Chain) -> Iterator[Sighting]:

@@ -100,7 +100,7 @@ def _exec(stage: Stage, word: str, command: list[str]) -> str:
     told = script.read(text)
     if told.end == "single" and not _SIGNS & set(text):
         return f"{word} {literal(listed(list(told.words)))}"
-    return f"{word} exec ..., as in: {word} {literal(_last(text, told))}"
+    return f"{word} {literal(_last(text, told))}"
 
 
 def _last(text: str, told: script.Script) -> str:
