@@ -1,7 +1,8 @@
 """PID 1: will the first process of every container stop when told, reap what it inherits, and have room to fork.
 
-``health`` looks at a host, ``tree`` at one container; what is tried out or put right is a plan: ``probe_reaping`` and
-``rehearse_stop``, ``recreate``, ``limit_ids``, ``raise_pid_max`` and ``restart``.
+``health`` looks at a host, ``tree`` at one container, ``examine`` at any targets (hosts by tag, images, Dockerfiles,
+manifests, a namespace); what is tried out or put right is a plan: ``probe_reaping`` and ``rehearse_stop``, ``recreate``,
+``limit_ids``, ``raise_pid_max`` and ``restart``.
 """
 
 from sretoolkit.pid1.health import health, report
@@ -12,12 +13,14 @@ from sretoolkit.pid1.probe import probe_reaping, reaping
 from sretoolkit.pid1.process import Machine, scan
 from sretoolkit.pid1.rehearsal import rehearse_stop, rehearsed
 from sretoolkit.pid1.remedies import cure, limit_ids, raise_pid_max, recreate, restart
+from sretoolkit.pid1.targets import examine
 from sretoolkit.pid1.tree import tree
 
 __all__ = [
     "Look",
     "Machine",
     "cure",
+    "examine",
     "health",
     "ledger",
     "limit_ids",

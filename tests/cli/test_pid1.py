@@ -11,7 +11,7 @@ import pytest
 from sretoolkit.cli.main import main
 from sretoolkit.config import Config
 from sretoolkit.errors import ConfigError
-from sretoolkit.pid1 import targets
+from sretoolkit.pid1 import examine, targets
 from sretoolkit.pid1.targets import Target, resolve
 
 Run = Callable[..., tuple[int, str, str]]
@@ -54,6 +54,11 @@ def test_a_faulty_file_ends_with_1(run: Run, dockerfile: Path) -> None:
     assert (1, True, True) == (code, f"{dockerfile}:2" in out, 'remedy: CMD ["gunicorn", "app"]' in out)
     dockerfile.write_text(GOOD)
     assert 0 == run(dockerfile)[0]
+
+
+def test_a_program_gets_the_same_report(run: Run, dockerfile: Path) -> None:
+    """``examine`` is the command without the terminal."""
+    assert run(dockerfile)[1] == f"{examine(str(dockerfile))}\n"
 
 
 def test_fail_on_says_from_where(run: Run, dockerfile: Path) -> None:
