@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -57,30 +56,20 @@ def pid1_command(
     if as_json and as_sarif:
         raise click.UsageError("give --json or --sarif, not both")
     from sretoolkit.errors import HostError
-    from sretoolkit.pid1 import since as comparing
-    from sretoolkit.pid1.overview import report
-    from sretoolkit.pid1.suppressions import load
-    from sretoolkit.pid1.targets import scan
+    from sretoolkit.pid1.examination import examined
 
-    before = comparing.load(since) if since else None
-    decided = load(suppressions) if suppressions else []
     try:
-        found = scan(targets, stop_signal=stop_signal)
+        found, report = examined(
+            targets, stop_signal=stop_signal or "", before=since or "", lived_with=suppressions or ""
+        )
     except HostError as error:
         _complain(error)
         ctx.exit(3)
-    found = found.sorted_out(decided, today=datetime.now(UTC).date())
     if textfile:
         from sretoolkit.pid1.textfile import write
 
         write(found, textfile)
-    compared = comparing.compare(before, found) if before else None
-    _print(
-        found,
-        report(found, f"PID 1 health of {', '.join(targets) or 'localhost'}", compared=compared),
-        as_json,
-        as_sarif,
-    )
+    _print(found, report, as_json, as_sarif)
     ctx.exit(_code(found, fail_on))
 
 

@@ -5,6 +5,7 @@ manifests, a namespace); what is tried out or put right is a plan: ``probe_reapi
 ``limit_ids``, ``raise_pid_max`` and ``restart``.
 """
 
+from sretoolkit.pid1.examination import examine
 from sretoolkit.pid1.health import health, report
 from sretoolkit.pid1.ledger import ledger
 from sretoolkit.pid1.look import Look, look

@@ -75,7 +75,7 @@ def test_a_killed_apply_leaves_the_old_value(box: Desk, netns: str, other: str) 
 
 def test_pid1_health_looks_at_this_machine_and_over_ssh(box: Desk) -> None:
     """The report is in the record, for this machine and for one over SSH."""
-    done = box.run("run", "pid1_health", "-p", "host=box")
+    done = box.run("run", "pid1_health", "-p", 'targets=["box"]')
 
     assert 0 == done.returncode, done.stdout
     assert "PID 1 health of box" in done.stdout
