@@ -14,7 +14,6 @@ from sretoolkit.pid1.probe import probe_reaping, reaping
 from sretoolkit.pid1.process import Machine, scan
 from sretoolkit.pid1.rehearsal import rehearse_stop, rehearsed
 from sretoolkit.pid1.remedies import cure, limit_ids, raise_pid_max, recreate, restart
-from sretoolkit.pid1.targets import examine
 from sretoolkit.pid1.tree import tree
 
 __all__ = [

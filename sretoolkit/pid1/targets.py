@@ -17,13 +17,11 @@ from sretoolkit.hosts.inventory import INVENTORIES
 from sretoolkit.pid1.lint import judge, starts
 from sretoolkit.pid1.lint.formats.image import described
 from sretoolkit.pid1.look import look
-from sretoolkit.pid1.overview import report
 from sretoolkit.pid1.runtimes._inspect import Inspected
 from sretoolkit.pid1.sighting import Sighting
 from sretoolkit.pid1.signals import number
 from sretoolkit.pid1.survey import Survey, joined, survey, unanswered
 from sretoolkit.pid1.workload import RUNTIMES
-from sretoolkit.report import Report
 
 Kind = Literal["host", "fleet", "container", "image", "file", "kubernetes"]
 _TIMEOUT = 60.0
@@ -72,12 +70,6 @@ def resolve(word: str, config: Config) -> Target:
         hint = f"prefixes say what is meant: {forms}"
         raise ConfigError(what, hint=hint)
     return found[0]
-
-
-def examine(*words: str, config: Config | None = None, stop_signal: str | None = None) -> Report:
-    """The report on any targets, as ``sretoolkit pid1`` makes it; "localhost" without any. Raises as `scan` does."""
-    title = f"PID 1 health of {', '.join(words) or _HERE}"
-    return report(scan(words, config, stop_signal=stop_signal), title)
 
 
 def scan(

@@ -58,7 +58,7 @@ def test_a_faulty_file_ends_with_1(run: Run, dockerfile: Path) -> None:
 
 def test_a_program_gets_the_same_report(run: Run, dockerfile: Path) -> None:
     """``examine`` is the command without the terminal."""
-    assert run(dockerfile)[1] == f"{examine(str(dockerfile))}\n"
+    assert run(dockerfile)[1] == f"{examine([str(dockerfile)])}\n"
 
 
 def test_fail_on_says_from_where(run: Run, dockerfile: Path) -> None:
