@@ -212,7 +212,7 @@ records() {
   printf '%s\n' "$seen" | awk -F "$T" '$1 == "p" { print $2 }' | started
   pids=$inits
   of limits | xargs grep '^Max processes' /dev/null | sed 's/:Max processes/:/' | fields r
-  of ns/pid | xargs ls -ln | awk -v OFS="$T" -v from=$((${#proc} + 2)) '
+  of ns/pid | xargs ls -ln /dev/null | awk -v OFS="$T" -v from=$((${#proc} + 2)) '
     $(NF - 1) == "->" { pid = substr($(NF - 2), from); sub(/\/.*/, "", pid); print "n", pid, $NF }'
   for pid in $inits; do
     identity "$pid"

@@ -270,7 +270,7 @@ def test_the_same_look_over_ssh(tmp_path: Path) -> None:
     with Sshd(tmp_path / "sshd") as server, Namespace("/bin/sleep", "600") as namespace:
         config = Config.of(hosts={"far": server.options()})
         rows = {row[0]: row for row in health("far", config).tables[0].rows}
-    assert rows[namespace.pid][1:4] == ("/bin/sleep 600", "plain", "dropped")
+    assert rows[namespace.pid][2:5] == ("/bin/sleep 600", "plain", "SIGTERM (assumed): dropped")
 
 
 def _remove(folder: Path) -> None:
