@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,7 +39,7 @@ def settings(context: str = "", kubeconfig: str = "") -> Any:
             config.load_incluster_config(client_configuration=own)  # type: ignore[no-untyped-call]
             return own
         api = config.new_client_from_config(  # type: ignore[no-untyped-call]
-            config_file=kubeconfig or None, context=context or None
+            config_file=_file(kubeconfig), context=context or None
         )
         return api.configuration
     except (config.ConfigException, OSError) as error:
@@ -46,12 +47,17 @@ def settings(context: str = "", kubeconfig: str = "") -> Any:
         raise ConfigError(f"the Kubernetes context {context!r} cannot be used: {plain(error)}", hint=hint) from error
 
 
+def _file(given: str) -> str | None:
+    """The ``kubernetes`` package reads the variable only once, when it is imported."""
+    return given or os.environ.get("KUBECONFIG") or None
+
+
 def current_context(kubeconfig: str = "") -> str:
     """The name of a kubeconfig's current context; raises `ConfigError` when it has none."""
     from kubernetes import config
 
     try:
-        _, active = config.list_kube_config_contexts(config_file=kubeconfig or None)  # type: ignore[no-untyped-call]
+        _, active = config.list_kube_config_contexts(config_file=_file(kubeconfig))  # type: ignore[no-untyped-call]
     except (config.ConfigException, OSError) as error:
         hint = "give a context; kubectl config get-contexts lists those there are"
         raise ConfigError(f"there is no current Kubernetes context: {plain(error)}", hint=hint) from error

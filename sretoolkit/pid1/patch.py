@@ -248,4 +248,5 @@ def _found(where: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _gates(where: Mapping[str, str], execute: bool) -> list[Gate]:
-    return [PodsCured(**where, rules=_RULES)] if execute else []
+    about: dict[str, Any] = {**where, "rules": _RULES}
+    return [PodsCured(**about)] if execute else []

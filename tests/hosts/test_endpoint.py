@@ -87,7 +87,7 @@ def test_a_connection_nobody_wrote_is_unknown() -> None:
     """The error lists those there are."""
     with pytest.raises(UnknownPlugin) as caught:
         connect("web", Config.of(hosts={"web": {"connection": "shh"}}))
-    assert caught.value.known == ("local", "ssh")
+    assert caught.value.known == ("docker", "kubernetes", "local", "ssh")
 
 
 def test_passwords_are_references_only() -> None:
@@ -105,3 +105,25 @@ def test_the_ssh_library_is_loaded_by_ssh_alone(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=tmp_path)
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_containers_and_pods_have_addresses() -> None:
+    """A container of this machine's Docker, a pod's container by its cluster's context."""
+    config = Config()
+    assert resolve("docker://web", config).options == {"container": "web"}
+    found = resolve("kubernetes://arn:eks%2Fprod/shop/web-0/app", config)
+    assert found.options == {"context": "arn:eks/prod", "namespace": "shop", "pod": "web-0", "container": "app"}
+    assert resolve("kubernetes://prod/shop/web-0", config).options == {
+        "context": "prod",
+        "namespace": "shop",
+        "pod": "web-0",
+    }
+    for wrong in (
+        "docker://",
+        "docker://a/b",
+        "kubernetes://prod/shop",
+        "kubernetes://a/b//d",
+        "kubernetes://a/b/c/d/e",
+    ):
+        with pytest.raises(ConfigError, match="is no address"):
+            resolve(wrong, config)

@@ -108,7 +108,7 @@ class Kubernetes(Connection):
             raise ConfigError(what, hint=f"it has: {', '.join(known)}")
         states = pod.get("status", {})
         found = [*states.get("containerStatuses", ()), *states.get("initContainerStatuses", ())]
-        state = next((each["state"] for each in found if each["name"] == wanted), {})
+        state: dict[str, Any] = next((each["state"] for each in found if each["name"] == wanted), {})
         if "running" not in state:
             told = next(iter(state), "not started")
             why = state.get(told, {}).get("reason", "")
@@ -120,7 +120,7 @@ class Kubernetes(Connection):
 
     def _opened(self, script: str, deadline: float, *, stdin: bool) -> WSClient:
         from kubernetes.stream.ws_client import WSClient
-        from websocket import WebSocketBadStatusException
+        from websocket import WebSocketBadStatusException, WebSocketException
 
         settings = self.cluster.settings
         asked = [("command", word) for word in ("sh", "-c", script)]
@@ -134,7 +134,7 @@ class Kubernetes(Connection):
             socket = WSClient(settings, url, {"authorization": token} if token else {}, capture_all=False, binary=True)  # type: ignore[no-untyped-call]
         except WebSocketBadStatusException as error:
             raise self._not_let_in(error) from error
-        except _broken() as error:
+        except (OSError, WebSocketException) as error:
             raise self._unreachable(str(error)) from error
         socket.sock.settimeout(max(0.1, deadline - time.monotonic()))
         return socket
@@ -147,12 +147,14 @@ class Kubernetes(Connection):
         exchange = Exchange(f"kill -KILL -{pid} || kill -KILL {pid}", b"")
         try:
             socket = self._opened(exchange.script, deadline, stdin=False)
-            try:
-                _converse(socket, exchange, deadline)
-            finally:
-                socket.sock.shutdown()
-        except (HostError, *_broken()):
+        except HostError:
             return False
+        try:
+            _converse(socket, exchange, deadline)
+        except _broken():
+            return False
+        finally:
+            socket.sock.shutdown()
         return exchange.done and exchange.output().exit_code == 0
 
     def _failed(self, command: str, exchange: Exchange, status: str) -> HostError:
