@@ -89,8 +89,8 @@ class Zombies:
 class Init:
     """The first process of one PID namespace. What may be None is not to be seen by us, or not here.
 
-    ``children`` are four at most, the two lowest pids and the two highest; ``process.children`` counts all. ``cgroup`` is its path
-    in the hierarchy that counts process ids, or else in the first one that it has a place in; ``frozen``: by its cgroup.
+    ``children`` are four at most, the two lowest pids and the two highest; ``process.children`` counts all. ``cgroup`` is its
+    path in the hierarchy that counts process ids, or else in the first one that it has a place in; ``frozen``: by its cgroup.
     ``pid_max`` is its namespace's own; ``nproc`` is RLIMIT_NPROC (None = unlimited, or unknown) and ``users`` the
     tasks of each user that it holds for here: their uid, and all their threads and zombies on the machine.
     """

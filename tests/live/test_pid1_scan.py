@@ -229,7 +229,9 @@ def test_user_namespaces_are_looked_into() -> None:
 
 def test_a_hidden_proc_is_said_and_hides_nothing_from_root(tmp_path: Path) -> None:
     """With hidepid=2 an ordinary user sees his own processes alone: the report says why, and calls nothing healthy."""
-    inner = f'mount -t proc -o hidepid=2 proc /proc && exec setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups "$@"'
+    inner = (
+        f'mount -t proc -o hidepid=2 proc /proc && exec setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups "$@"'
+    )
     with _app("own") as namespace:
         hidden = _script("unshare", "-m", "/bin/sh", "-c", inner, "sh")
         mount = ["unshare", "-m", "/bin/sh", "-c", 'mount -t proc -o hidepid=2 proc /proc && exec "$@"', "sh"]
