@@ -8,7 +8,7 @@ DEMO := .demo
 DEMO_ENV := SRETOOLKIT_STORE_URL=sqlite:///$(CURDIR)/$(DEMO)/store.db SRETOOLKIT_JOURNAL_KEYS=$(CURDIR)/$(DEMO)/keys \
   SRETOOLKIT_RECORDS_FOLDER=$(CURDIR)/$(DEMO)/records
 
-.PHONY: help demo test lint types notebooks test-live test-ui test-faults bench lab lock clean
+.PHONY: help demo test lint types notebooks test-live test-ui test-faults bench pid1-score lab lock clean
 
 help:
 	@echo "make demo         run a runbook on this machine, on record (no root, no services)"
@@ -16,6 +16,7 @@ help:
 	@echo "make test-live    install (apt, root) and start the real systems, and test against them"
 	@echo "make test-ui      the panels in a real JupyterLab and a real browser (apt, root)"
 	@echo "make test-faults  every fault, in full loops"
+	@echo "make pid1-score   what is foretold of real containers against what docker stop then does (apt, root)"
 	@echo "make lint types notebooks | bench | lab | lock | clean"
 
 $(VENV)/bin/pip:
@@ -71,6 +72,10 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.journal_append
 	$(BIN)/python -m benchmarks.metrics
 	$(BIN)/python -m benchmarks.pid1
+
+pid1-score: $(VENV)/.dev
+	tests/stack/install
+	$(BIN)/python -m tests.score
 
 lab: $(VENV)/.dev
 	$(BIN)/sretoolkit lab

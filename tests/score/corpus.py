@@ -184,7 +184,7 @@ CASES: tuple[Case, ...] = (
     Case("podman-init-handler", (*_PYTHON, "handle"), ("--init",), logs=True, runtime="podman"),
     Case("podman-init-shell", ("sh", "-c", _BEHIND), ("--init",), logs=True, runtime="podman"),
     Case("podman-no-handler", (*_PYTHON, "default"), runtime="podman"),
-    _bare("systemd-wrong-signal", "/lib/systemd/systemd", options=(*_SYSTEMD,)),
+    _bare("systemd-wrong-signal", "/lib/systemd/systemd", options=_SYSTEMD),
     _bare("systemd-right-signal", "/lib/systemd/systemd", options=(*_SYSTEMD, *_signal("SIGRTMIN+3"))),
     _line("s6-svscan", "sh", "-c", f"mkdir /tmp/scan; {_READY}exec s6-svscan /tmp/scan", logs=False),
     _line("runit-runsvdir", "sh", "-c", f"mkdir /tmp/scan; {_READY}exec runsvdir /tmp/scan", logs=False),
