@@ -64,18 +64,8 @@ _LINE = "python3 /seen/app.py"
 _QUIET_JAVA = "public class A{public static void main(String[] a)throws Exception{Thread.sleep(600000);}}"
 _NODE = "setInterval(()=>{},1e9);require('fs').writeFileSync('/seen/ready','')"
 _NODE_HEARS = "process.on('SIGTERM',()=>{require('fs').writeFileSync('/seen/told','');process.exit(0)});" + _NODE
-_SYSTEMD = [
-    "-e",
-    "container=docker",
-    "--tmpfs",
-    "/run",
-    "--tmpfs",
-    "/run/lock",
-    "--tmpfs",
-    "/tmp",
-    "-v",
-    "/sys/fs/cgroup:/sys/fs/cgroup:ro",
-]
+_TMPFS = ("--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp")
+_SYSTEMD = ("-e", "container=docker", *_TMPFS, "-v", "/sys/fs/cgroup:/sys/fs/cgroup:ro")
 _READY = "touch /seen/ready; "
 FILES = {
     "app.py": APP,
