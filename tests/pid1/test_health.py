@@ -119,7 +119,9 @@ def test_inside_a_container_pid_1_is_judged_as_any_other() -> None:
 
 def test_hidden_processes_are_said() -> None:
     """When /proc shows not even the first process, nothing is called healthy."""
-    machine = parse("begin plain\nhost\t1000\tx86_64\t6.1\tpid:[4026531836]\t32768\t65536\t100\t5.0\nend\nend of scan\n")
+    machine = parse(
+        "begin plain\nhost\t1000\tx86_64\t6.1\tpid:[4026531836]\t32768\t65536\t100\t5.0\nend\nend of scan\n"
+    )
     made = report(machine, "box")
     assert (made.ok, made.findings[0].remedy) == (False, "look as root")
 
