@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack.kubernetes import Cluster, cluster
+from tests.stack.kubernetes import Cluster, KubernetesMissingError, cluster
 
 CONGESTION = "net.ipv4.tcp_congestion_control"
 
@@ -31,7 +31,7 @@ def kube() -> Iterator[Cluster]:
     with ExitStack() as stack:
         try:
             started = stack.enter_context(cluster())
-        except RuntimeError as error:
+        except KubernetesMissingError as error:
             pytest.skip(str(error))
         yield started
 

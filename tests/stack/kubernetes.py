@@ -54,6 +54,10 @@ exec sleep infinity"""
 )
 
 
+class KubernetesMissingError(RuntimeError):
+    """There can be no cluster here: its programs are not built, or we are not root."""
+
+
 class Cluster:
     """A cluster that can be asked with ``kubeconfig``; ``image`` has a shell, ``context`` is the kubeconfig's own."""
 
@@ -95,8 +99,12 @@ class Kubernetes(Cluster):
     """A cluster of one node, started and stopped by us."""
 
     def __init__(self) -> None:
-        self._programs = unpacked("kubernetes", "1.20")
-        self.place = files.Place(Path(tempfile.mkdtemp(prefix="kube-")), _free())
+        try:
+            self._programs = unpacked("kubernetes", "1.20")
+        except RuntimeError as error:
+            raise KubernetesMissingError(str(error)) from error
+        number = next(number for number in range(1, 250) if _claimed(_hierarchies()[0] / f"kube-{number}"))
+        self.place = files.Place(Path(tempfile.mkdtemp(prefix="kube-")), number)
         super().__init__(self.place.folder / "admin.kubeconfig", files.BORROWED)
         self._holder: subprocess.Popen[str] | None = None
         self._running: list[Process] = []
@@ -186,19 +194,10 @@ class Kubernetes(Cluster):
     @property
     def _system(self) -> Path:
         """The cgroup of the programs themselves, in the hierarchy that counts process ids."""
-        return self._hierarchies()[0] / self.place.name / "system"
-
-    def _hierarchies(self) -> list[Path]:
-        if (_CGROUPS / "cgroup.controllers").exists():
-            return [_CGROUPS]
-        pids = _CGROUPS / "pids"
-        return [
-            pids,
-            *(each for each in _CGROUPS.iterdir() if each not in (pids, _CGROUPS / "unified") and each.is_dir()),
-        ]
+        return _hierarchies()[0] / self.place.name / "system"
 
     def _control_groups(self) -> None:
-        for hierarchy in self._hierarchies():
+        for hierarchy in _hierarchies():
             (hierarchy / self.place.name).mkdir(exist_ok=True)
         cpuset = _CGROUPS / "cpuset"
         for name in ("cpuset.cpus", "cpuset.mems") if (cpuset / "cpuset.cpus").exists() else ():
@@ -348,13 +347,13 @@ class Kubernetes(Cluster):
             self._holder.stdout.close()
         subprocess.run(["ip", "link", "delete", self.place.name], check=False, capture_output=True, timeout=30)
         unified = _CGROUPS / "unified"  # runc makes groups there too
-        for hierarchy in (*self._hierarchies(), unified):
+        for hierarchy in (*_hierarchies(), unified):
             poll(partial(_removed, hierarchy / self.place.name), timeout=10)
         shutil.rmtree(self.place.folder, ignore_errors=True)
 
     def _kill(self) -> bool:
         """Kill who is left in our cgroups: pods, those that watch over them, who holds the namespaces."""
-        lists = (self._hierarchies()[0] / self.place.name).rglob("cgroup.procs")
+        lists = (_hierarchies()[0] / self.place.name).rglob("cgroup.procs")
         left = [int(pid) for each in lists for pid in each.read_text().split()]
         for pid in left:
             with suppress(ProcessLookupError):
@@ -364,13 +363,13 @@ class Kubernetes(Cluster):
 
 @contextmanager
 def cluster() -> Iterator[Cluster]:
-    """One of our own, or that of ``SRETOOLKIT_STACK_KUBECONFIG``; raises `RuntimeError` when there can be none."""
+    """One of our own, or that of ``SRETOOLKIT_STACK_KUBECONFIG``; raises `KubernetesMissingError` when there can be none."""
     given = os.environ.get("SRETOOLKIT_STACK_KUBECONFIG")
     if given:
         yield Cluster(Path(given), os.environ.get("SRETOOLKIT_STACK_IMAGE", "python:3"))
         return
     if os.getuid() != 0:
-        raise RuntimeError("a cluster of our own needs root")
+        raise KubernetesMissingError("a cluster of our own needs root")
     with Kubernetes() as own:
         yield own
 
@@ -384,9 +383,21 @@ def _ip(*arguments: str) -> None:
     subprocess.run(["ip", *arguments], check=True, capture_output=True, timeout=30)
 
 
-def _free() -> int:
-    """A number that no cluster on this machine has; making the link decides when two ask at once."""
-    return next(number for number in range(1, 250) if not Path(f"/sys/class/net/kube-{number}").exists())
+def _hierarchies() -> list[Path]:
+    """Where cgroups are made; the first one counts process ids."""
+    if (_CGROUPS / "cgroup.controllers").exists():
+        return [_CGROUPS]
+    pids = _CGROUPS / "pids"
+    return [pids, *(each for each in _CGROUPS.iterdir() if each not in (pids, _CGROUPS / "unified") and each.is_dir())]
+
+
+def _claimed(folder: Path) -> bool:
+    """Whether a cluster's first cgroup could be made: only one of two that ask at once can."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return False
+    return True
 
 
 def _removed(folder: Path) -> bool:
