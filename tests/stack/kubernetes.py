@@ -244,6 +244,11 @@ class Kubernetes(Cluster):
             "--secure-port=0",
             f"--kubeconfig={folder}/kube-scheduler.kubeconfig",
         )
+        self._start_node()
+        self._wait("node", self._schedules)
+
+    def _start_node(self) -> None:
+        place, folder = self.place, self.place.folder
         endpoint = f"unix://{place.socket}"
         self._run(
             "kubelet",
@@ -259,7 +264,6 @@ class Kubernetes(Cluster):
             f"--image-service-endpoint={endpoint}",
         )
         self._run("kube-proxy", self._programs / "kube-proxy", f"--config={files.proxy(place)}")
-        self._wait("node", self._schedules)
 
     def _serve(self) -> None:
         place, folder = self.place, self.place.folder

@@ -109,28 +109,7 @@ def _kubeconfig(place: Place, user: str, credentials: Mapping[str, str]) -> dict
 
 def containerd(place: Place) -> Path:
     """The configuration of containerd, with the network of the pods."""
-    network = {
-        "cniVersion": "0.4.0",
-        "name": "pods",
-        "plugins": [
-            {
-                "type": "bridge",
-                "bridge": "pods",
-                "isGateway": True,
-                "ipMasq": False,
-                "hairpinMode": True,
-                "ipam": {
-                    "type": "host-local",
-                    "dataDir": str(place.folder / "addresses"),
-                    "ranges": [[{"subnet": place.pods}]],
-                    "routes": [{"dst": "0.0.0.0/0"}],
-                },
-            },
-            {"type": "portmap", "capabilities": {"portMappings": True}},
-        ],
-    }
-    (place.folder / "cni").mkdir()
-    (place.folder / "cni" / "10-pods.conflist").write_text(json.dumps(network))
+    _network(place)
     unused = ("snapshotter.v1.btrfs", "snapshotter.v1.zfs", "snapshotter.v1.aufs", "snapshotter.v1.devmapper")
     text = f"""version = 2
 root = "{place.folder}/containerd"
@@ -153,6 +132,32 @@ disabled_plugins = {json.dumps([f"io.containerd.{name}" for name in (*unused, "i
     file = place.folder / "containerd.toml"
     file.write_text(text)
     return file
+
+
+def _network(place: Place) -> None:
+    """A bridge on which each pod has an address."""
+    network = {
+        "cniVersion": "0.4.0",
+        "name": "pods",
+        "plugins": [
+            {
+                "type": "bridge",
+                "bridge": "pods",
+                "isGateway": True,
+                "ipMasq": False,
+                "hairpinMode": True,
+                "ipam": {
+                    "type": "host-local",
+                    "dataDir": str(place.folder / "addresses"),
+                    "ranges": [[{"subnet": place.pods}]],
+                    "routes": [{"dst": "0.0.0.0/0"}],
+                },
+            },
+            {"type": "portmap", "capabilities": {"portMappings": True}},
+        ],
+    }
+    (place.folder / "cni").mkdir()
+    (place.folder / "cni" / "10-pods.conflist").write_text(json.dumps(network))
 
 
 def kubelet(place: Place) -> Path:
