@@ -122,7 +122,7 @@ def main() -> None:
         with Crowd(Path(folder), chosen.namespaces, chosen.each) as crowd:
             local(crowd, Path(folder), chosen.rounds)
             far(Path(folder) / "far", crowd.count)
-        many(Path(folder) / "many", chosen.hosts)
+        many(chosen.hosts)
 
 
 if __name__ == "__main__":

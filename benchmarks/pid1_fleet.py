@@ -6,6 +6,7 @@ import json
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -92,9 +93,15 @@ print(len(outcome.results), time.monotonic() - began)
 """
 
 
-def many(folder: Path, count: int) -> None:
-    """So many hosts (one sshd, an address each): our fleet beside fabric's own group with ps, wall and CPU seconds."""
-    with Sshd(folder, extra="MaxStartups 1000\n", listen="0.0.0.0") as server:
+def many(count: int) -> None:
+    """So many hosts: our fleet beside fabric's own group with ps, wall and CPU seconds; in a network namespace of its own."""
+    alone = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+    subprocess.run([*alone, sys.executable, "-m", "benchmarks.pid1_fleet", str(count)], check=True)
+
+
+def _many(folder: Path, count: int) -> None:
+    """One sshd at every address of a loopback interface that nobody else can reach."""
+    with Sshd(folder, listen="0.0.0.0") as server:
         keys = server.known_hosts.read_text().split(maxsplit=1)[1]
         places = [f"127.0.{number // 250}.{number % 250 + 1}" for number in range(count)]
         server.known_hosts.write_text("".join(f"[{place}]:{server.port} {keys}" for place in places))
@@ -110,3 +117,8 @@ def many(folder: Path, count: int) -> None:
             found, wall = done.stdout.split()[-2:]
             cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
             print(f"| {name} ({found} answered) | {float(wall):.1f} | {cpu:.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as made:
+        _many(Path(made), int(sys.argv[1]))

@@ -29,7 +29,7 @@ KbdInteractiveAuthentication no
 PermitRootLogin yes
 PermitUserEnvironment no
 PerSourcePenalties no
-MaxStartups 100
+MaxStartups 1000
 LogLevel VERBOSE
 """
 _LATER = ("PerSourcePenalties",)  # words that an older sshd does not know
@@ -42,7 +42,7 @@ class SshdMissingError(RuntimeError):
 class Sshd:
     """An sshd on a free loopback port; ``cut()`` kills its open connections, as a broken network would.
 
-    ``listen`` "0.0.0.0": at every 127.x.y.z, for tests of many hosts.
+    ``listen`` "0.0.0.0": at every address; only in a network namespace of one's own.
     """
 
     def __init__(self, folder: Path, *, extra: str = "", listen: str = "127.0.0.1") -> None:
