@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from sretoolkit.chart import Chart, Line, Threshold
@@ -12,8 +12,9 @@ from sretoolkit.hosts import connect
 from sretoolkit.pid1.ceilings import Ceiling
 from sretoolkit.pid1.forecast import HOST, Forecast, Sample, earliest, forecast, foretold
 from sretoolkit.pid1.growth import sample
-from sretoolkit.pid1.look import look
-from sretoolkit.report import Finding, Report
+from sretoolkit.pid1.look import Look, look
+from sretoolkit.pid1.verdict import Subject
+from sretoolkit.report import Finding, Report, Table
 
 _HOST_SPAN = timedelta(minutes=1)  # a whole machine's processes come and go: less tells nothing of them
 _AHEAD = 4  # times as far as was looked back, at most
@@ -21,53 +22,73 @@ _AHEAD = 4  # times as far as was looked back, at most
 
 def outlook(
     host_name: str,
-    container: str,
+    container: str = "",
     *,
     every: timedelta = timedelta(seconds=1),
     count: int = 30,
     config: Config | None = None,
 ) -> Report:
-    """Count a container's process ids ``count`` times, ``every`` so often, and say when they run out, as an interval.
+    """Count process ids ``count`` times, ``every`` so often, and say when they run out, as an interval.
 
-    Reads only, in one command that takes ``count`` times ``every``. Raises `HostError` when the container is not seen, or
-    its cgroup may not be read.
+    Of one container with a chart, or of all that a host has. Reads only, in one command that takes ``count`` times
+    ``every``. Raises `HostError` when the container is not seen, or its cgroup may not be read.
     """
     with connect(host_name, config) as host:
         found = look(host)
-        subject = found.named(container)
-        levels = subject.init.levels
-        if not levels:
+        chosen = [found.named(container)] if container else [each for each in found.subjects if not each.init.root]
+        wanted = [level.path for subject in chosen for level in subject.init.levels]
+        if container and not wanted:
             hint = "is there a pids controller, and may its cgroup be read? look as root"
             raise HostError(f"{host_name}: the process ids of {container} cannot be counted", host=host_name, hint=hint)
         began = datetime.now(UTC)
-        series = sample(host, found.machine, [level.path for level in levels], every=every, count=count)
+        series = sample(host, found.machine, wanted, every=every, count=count)
     if every * count < _HOST_SPAN:
         series.pop(HOST, None)
-    own = series.get(levels[0].path, ())
+    if container:
+        return _of_one(found, chosen[0], series, began, every)
+    return _of_all(found, chosen, series, every)
+
+
+def _of_one(
+    found: Look, subject: Subject, series: Mapping[str, Sequence[Sample]], began: datetime, every: timedelta
+) -> Report:
+    own = series.get(subject.init.levels[0].path, ())
     told = earliest(subject.init, found.machine, series)
-    findings = [ruling.finding for ruling in found.about(container) if ruling.finding.rule in _RULES]
+    findings = [ruling.finding for ruling in found.about(subject.name) if ruling.finding.rule in _RULES]
     facts: dict[str, object] = {"counted": len(own), "every": f"{every.total_seconds():g} s"}
+    title = f"Process ids of {subject.name} on {found.host}"
     if told is None:
         facts["ceiling"] = "none that is seen"
-        return Report(_title(container, host_name), findings, charts=[_chart(container, own, began)], facts=facts)
+        return Report(title, findings, charts=[_chart(subject.name, own, began)], facts=facts)
     ceiling, seen = told
     facts |= {"lowest ceiling": str(ceiling), "runs out": str(seen)}
-    if ceiling.path != levels[0].path:
+    if ceiling.path != subject.init.levels[0].path:
         facts["the container itself"] = str(forecast(own, ceiling.limit))
     ruling = foretold(subject, ceiling, seen)
     if ruling:
         findings.append(ruling.finding)
     elif not findings:
         findings.append(Finding(severity="info", subject=subject.name, summary=str(seen), rule="ids-outlook"))
-    chart = _chart(container, own, began, ceiling, seen)
-    return Report(_title(container, host_name), findings, charts=[chart], facts=facts)
+    return Report(title, findings, charts=[_chart(subject.name, own, began, ceiling, seen)], facts=facts)
+
+
+def _of_all(found: Look, chosen: Sequence[Subject], series: Mapping[str, Sequence[Sample]], every: timedelta) -> Report:
+    findings, rows = [], []
+    for subject in chosen:
+        own = series.get(subject.init.levels[0].path, ()) if subject.init.levels else ()
+        told = earliest(subject.init, found.machine, series)
+        ruling = foretold(subject, *told) if told else None
+        if ruling:
+            findings.append(ruling.finding)
+        ids = f"{own[0].count} → {own[-1].count}" if own else "unknown"
+        rows.append((subject.name, ids, *((str(told[0]), str(told[1])) if told else ("none that is seen", "unknown"))))
+    columns = ("container", "process ids", "lowest ceiling", "runs out")
+    counted = max((len(one) for one in series.values()), default=0)
+    facts = {"counted": counted, "every": f"{every.total_seconds():g} s"}
+    return Report(f"Process ids on {found.host}", findings, [Table("", columns, rows)], facts=facts)
 
 
 _RULES = ("ids-low", "ids-unlimited", "forks-failed")
-
-
-def _title(container: str, host_name: str) -> str:
-    return f"Process ids of {container} on {host_name}"
 
 
 def _chart(

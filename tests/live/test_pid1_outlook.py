@@ -24,6 +24,7 @@ def test_a_leak_is_foretold_and_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
         quiet = engine.run("sleep", "600", options=("--init", "--pids-limit", "400"))
         found = outlook("localhost", leak, every=timedelta(seconds=0.5), count=20)
         other = outlook("localhost", quiet, every=timedelta(seconds=0.2), count=10)
+        both = outlook("localhost", every=timedelta(seconds=0.5), count=16)
         with pytest.raises(HostError, match="no container 'nobody'"):
             outlook("localhost", "nobody")
     assert ("critical", "ids-exhausted-soon") == (found.findings[0].severity, found.findings[0].rule)
@@ -31,3 +32,5 @@ def test_a_leak_is_foretold_and_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     chart = str(found.charts[0])
     assert all(word in chart for word in ("soonest", "likely", "latest", "limit pids.max: 400"))
     assert other.worst in (None, "info")
+    assert leak in [finding.subject for finding in both.findings if finding.rule == "ids-exhausted-soon"]
+    assert {leak, quiet} <= {row[0] for row in both.tables[0].rows}
