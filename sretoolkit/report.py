@@ -134,7 +134,9 @@ class Report:
         counts = {severity: sum(finding.severity == severity for finding in self.findings) for severity in SEVERITIES}
         first = [[finding.severity, plain(finding.subject), plain(finding.summary)] for finding in self.sorted[:_FIRST]]
         found = {severity: count for severity, count in counts.items() if count}
-        return {GLANCE: {"title": plain(self.title), "worst": self.worst, "ok": self.ok, "found": found, "first": first}}
+        return {
+            GLANCE: {"title": plain(self.title), "worst": self.worst, "ok": self.ok, "found": found, "first": first}
+        }
 
     def _repr_html_(self) -> str:
         parts = [f'<h3 style="margin:8px 0">{badge(self.worst)} {escape(self.title)}</h3>']

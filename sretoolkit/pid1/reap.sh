@@ -6,16 +6,19 @@ export LC_ALL
 started() { sed 's/^.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
 uptime() { cut -d' ' -f1 /proc/uptime; }
 [ "$(started "$1")" = "$2" ] || { echo gone; exit 0; }
-inside=$(nsenter -t "$1" -p sh -c 'sleep 0.3 >/dev/null 2>&1 </dev/null & echo $!') || { echo denied; exit 0; }
+space=$(readlink "/proc/$1/ns/pid")
+inside=$(nsenter -t "$1" -p sh -c 'sleep 60 >/dev/null 2>&1 </dev/null & echo $!') || { echo denied; exit 0; }
 
 orphan=
-for status in /proc/[0-9]*/status; do
-  found=$(awk -v parent="$1" -v inside="$inside" '
-    /^PPid:/ && $2 != parent { exit } /^NSpid:/ { if ($NF == inside && NF > 2) print FILENAME; exit }' "$status" 2>/dev/null)
-  [ -z "$found" ] || { orphan=${status#/proc/} orphan=${orphan%/status}; break; }
+for status in $(grep -lE "^NSpid:.*[[:space:]]$inside\$" /proc/[0-9]*/status 2>/dev/null); do
+  found=${status#/proc/} found=${found%/status}
+  [ "$(readlink "/proc/$found/ns/pid")" != "$space" ] || { orphan=$found; break; }
 done
-[ -n "$orphan" ] || { echo taken; exit 0; }
+[ -n "$orphan" ] || { echo gone; exit 0; }
+parent=$(awk '/^PPid:/ { print $2 }' "/proc/$orphan/status" 2>/dev/null)
 since=$(started "$orphan")
+kill -KILL "$orphan"
+[ "$parent" = "$1" ] || { echo taken; exit 0; }
 
 died=
 while [ "$(started "$orphan")" = "$since" ]; do
