@@ -2,7 +2,7 @@
 
 ``health`` looks at a host, ``tree`` at one container, ``examine`` at any targets (hosts by tag, images, Dockerfiles,
 manifests, a namespace); what is tried out or put right is a plan: ``probe_reaping`` and ``rehearse_stop``, ``recreate``,
-``limit_ids``, ``raise_pid_max`` and ``restart``.
+``limit_ids``, ``raise_pid_max`` and ``restart``, and in Kubernetes ``share_processes`` and ``insert_tini``.
 """
 
 from sretoolkit.pid1.examination import examine
@@ -10,6 +10,7 @@ from sretoolkit.pid1.health import health, report
 from sretoolkit.pid1.ledger import ledger
 from sretoolkit.pid1.look import Look, look
 from sretoolkit.pid1.outlook import outlook
+from sretoolkit.pid1.patch import insert_tini, share_processes
 from sretoolkit.pid1.probe import probe_reaping, reaping
 from sretoolkit.pid1.process import Machine, scan
 from sretoolkit.pid1.rehearsal import rehearse_stop, rehearsed
@@ -22,6 +23,7 @@ __all__ = [
     "cure",
     "examine",
     "health",
+    "insert_tini",
     "ledger",
     "limit_ids",
     "look",
@@ -35,5 +37,6 @@ __all__ = [
     "report",
     "restart",
     "scan",
+    "share_processes",
     "tree",
 ]

@@ -24,6 +24,7 @@ from sretoolkit.plan.recovery import reverse
 from sretoolkit.plan.session import rejoin
 from sretoolkit.report import Finding
 from sretoolkit.store import open_store
+from tests.runbook.desk import Desk
 from tests.stack.kubernetes import Cluster, Kubernetes
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
@@ -118,6 +119,20 @@ def test_shared_processes_cure_a_dropped_signal(kube: Cluster, space: str, confi
     assert "stop-dropped" in _rules(kube, space, controller)
     template = json.loads(kube.kubectl("-n", space, "get", kind.lower(), "web", "-o", "json"))["spec"]["template"]
     assert "shareProcessNamespace" not in template["spec"]
+
+
+def test_the_runbook_cures_and_takes_back(kube: Cluster, space: str, desk: Desk) -> None:
+    """pid1_remedy_kubernetes: applied the pods share their processes, undone they do not; both are on record."""
+    desk.environment["KUBECONFIG"] = str(kube.kubeconfig)
+    _made(kube, space, "web", kube.pod(kube.container("app", _DEAF)))
+    shared = ("-n", space, "get", "deployment/web", "-o", "jsonpath={.spec.template.spec.shareProcessNamespace}")
+    arguments = ("run", "pid1_remedy_kubernetes", "-p", f"namespace={space}", "-p", "name=web", "-p", "inside=true")
+
+    done = desk.run(*arguments, "--apply")
+
+    assert (0, "true") == (done.returncode, kube.kubectl(*shared).strip()), done.stdout
+    assert 0 == desk.run("undo", desk.last.id, "--apply").returncode
+    assert "" == kube.kubectl(*shared).strip()
 
 
 def test_tini_cures_it_too(kube: Cluster, space: str, config: Config) -> None:
