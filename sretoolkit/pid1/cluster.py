@@ -152,7 +152,7 @@ def _scanned(seen: Seen, context: str, kubeconfig: str, config: Config) -> Seen:
         return replace(seen, first="the node's own (hostPID)")
     looked = [
         replace(subject, assumed=not container.signal_known)
-        for subject in subjects(machine, workload.host, {1: workload}, None)
+        for subject in subjects(machine.inits, workload.host, {1: workload}, None)
     ]
     rulings = [
         each.finding

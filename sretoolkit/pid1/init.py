@@ -15,6 +15,7 @@ from sretoolkit.report import Proof, Severity
 
 SIGINT, SIGQUIT, SIGTERM, SIGCHLD = 2, 3, 15, 17
 GRACE = 10.0  # seconds; Docker's default, the shortest one in common use
+GO = 0xFFFFFFFD7FC1FEFF  # what Go's runtime catches, whatever the program asks for
 YOUNG = 5.0  # seconds in which a program may still be setting up its handlers
 
 Reaps = Literal["yes", "no", "unknown"]
@@ -55,12 +56,14 @@ INITS: Plugins[Kind] = Plugins("sretoolkit.pid1.inits", Kind)  # type: ignore[ty
 
 def kind_of(init: Init) -> tuple[str, Kind]:
     """The plug-in that knows this init, with its name; "plain" when none does."""
-    name = _by_program().get(_called(init), "plain")
+    name = _by_program().get(_called(init), "plain") if init.first else "shared"
     return name, INITS[name]()
 
 
 def reaps(init: Init, kind: Kind) -> tuple[Reaps, str]:
     """Whether it takes care of orphans, and how we know."""
+    if not init.first:
+        return "unknown", "orphans go to the first process of the namespace that it shares"
     if any(group.stayed and group.parent == init.process for group in init.zombies):
         return "no", "it has zombies that stayed"
     if has(init.process.ignored, SIGCHLD) and not has(init.process.blocked, SIGCHLD):
@@ -73,9 +76,21 @@ def reaps(init: Init, kind: Kind) -> tuple[Reaps, str]:
         return "yes", "it waits for any child"
     if has(init.waits.sigwait | init.waits.signalfd, SIGCHLD):
         return "yes", "it takes SIGCHLD by sigwait or signalfd"
+    if init.process.caught == GO:
+        return "no", "Go's runtime has a handler for SIGCHLD, and waits for no child that the program did not start"
     if has(init.process.caught, SIGCHLD):
         return "unknown", "it has a SIGCHLD handler; what that does cannot be seen"
     return "no", "it neither waits for any child nor takes SIGCHLD"
+
+
+def own_options(init: Init) -> list[str]:
+    """The init's own arguments: those before ``--`` or the first that is no option."""
+    own = []
+    for argument in init.arguments[1:]:
+        if argument == "--" or not argument.startswith("-"):
+            break
+        own.append(argument)
+    return own
 
 
 def young(init: Init) -> bool:

@@ -8,7 +8,8 @@ from typing import Self
 
 from sretoolkit.errors import HostError
 from sretoolkit.hosts import Host
-from sretoolkit.pid1.process import Machine, scan
+from sretoolkit.pid1.process import Init, Machine, scan
+from sretoolkit.pid1.sharing import beside
 from sretoolkit.pid1.verdict import Ruling, Subject, judge, subjects
 from sretoolkit.pid1.workload import RUNTIMES, Workload
 from sretoolkit.report import Finding
@@ -33,10 +34,14 @@ class Look:
         *,
         troubles: Sequence[Finding] = (),
         stop_signal: str | None = None,
+        beside: Sequence[Init] = (),
     ) -> Self:
-        """From facts that were read before; ``stop_signal`` is believed before what the runtimes say."""
+        """From facts that were read before; ``stop_signal`` is believed before what the runtimes say.
+
+        ``beside``: first processes of containers that share a namespace.
+        """
         known = {each.pid: each for each in containers if each.pid}
-        looked = subjects(machine, host_name, known, stop_signal)
+        looked = subjects((*machine.inits, *beside), host_name, known, stop_signal)
         return cls(host_name, machine, tuple(looked), tuple(judge(machine, host_name, looked)), tuple(troubles))
 
     def named(self, container: str) -> Subject:
@@ -59,7 +64,8 @@ def look(host: Host, *, stop_signal: str | None = None) -> Look:
     """Look at a host now, reading only; raises what `scan` raises."""
     machine = scan(host)
     containers, troubles = workloads(host)
-    return Look.of(machine, host.name, containers, troubles=troubles, stop_signal=stop_signal)
+    found = beside(host, containers, {init.process.pid for init in machine.inits})
+    return Look.of(machine, host.name, containers, troubles=troubles, stop_signal=stop_signal, beside=found)
 
 
 def workloads(host: Host) -> tuple[list[Workload], list[Finding]]:

@@ -92,7 +92,8 @@ class Init:
     ``children`` are four at most, the two lowest pids and the two highest; ``process.children`` counts all. ``cgroup`` is its
     path in the hierarchy that counts process ids, or else in the first one that it has a place in; ``frozen``: by its cgroup.
     ``pid_max`` is its namespace's own; ``nproc`` is RLIMIT_NPROC (None = unlimited, or unknown) and ``users`` the
-    tasks of each user that it holds for here: their uid, and all their threads and zombies on the machine.
+    tasks of each user that it holds for here: their uid, and all their threads and zombies on the machine. ``first`` is
+    false for the first process of a container that shares the namespace of another one.
     """
 
     process: Process
@@ -108,6 +109,7 @@ class Init:
     pid_max: int | None = None
     nproc: int | None = None
     users: tuple[tuple[int, int], ...] = ()
+    first: bool = True
 
     @property
     def waits(self) -> Waits | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sretoolkit.pid1.ceilings import of_host, shortages
-from sretoolkit.pid1.init import kind_of, reaps
+from sretoolkit.pid1.init import INITS, kind_of, own_options, reaps
 from sretoolkit.pid1.process import Init, Machine, Zombies
 from sretoolkit.pid1.signals import number
 from sretoolkit.pid1.workload import Fix, Workload, remedy
@@ -53,11 +53,11 @@ class Ruling:
 
 
 def subjects(
-    machine: Machine, host_name: str, workloads: Mapping[int, Workload], stop_signal: str | None
+    inits: Iterable[Init], host_name: str, workloads: Mapping[int, Workload], stop_signal: str | None
 ) -> list[Subject]:
-    """Each first process of a machine with its container, by pid; ``stop_signal`` is believed before the container's."""
+    """Each first process with its container, by pid; ``stop_signal`` is believed before the container's."""
     found = []
-    for init in machine.inits:
+    for init in inits:
         workload = workloads.get(init.process.pid)
         asked = stop_signal or (workload.stop_signal if workload else "SIGTERM")
         found.append(Subject(host_name, init, workload, asked, assumed=not (stop_signal or workload)))
@@ -69,9 +69,9 @@ def judge(machine: Machine, host_name: str, looked: list[Subject]) -> Iterator[R
     for finding in (*_about_us(machine, host_name), *_host_ceiling(machine, host_name)):
         yield Ruling(finding, host_name)
     for subject in looked:
-        for rule in (_stop, _held, _zombies, _latent):
+        for rule in (_stop, _held, _zombies, _latent, _useless):
             yield from rule(subject)
-        for each in shortages(subject.init, machine):
+        for each in shortages(subject.init, machine) if subject.init.first else ():
             yield _ruling(
                 subject,
                 each.rule,
@@ -235,3 +235,11 @@ def _latent(subject: Subject) -> Iterator[Ruling]:
             proof="inferred",
             fix="init",
         )
+
+
+def _useless(subject: Subject) -> Iterator[Ruling]:
+    """An init that is not PID 1 adopts nobody, unless it asks to."""
+    init = subject.init
+    if not init.first and init.program in INITS["tini"].names and not any("s" in word for word in own_options(init)):
+        summary = f"{init.program} is not PID 1 here: orphans go past it"
+        yield _ruling(subject, "init-useless", "low", summary, proof="certain", fix="subreaper")

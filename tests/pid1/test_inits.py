@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from sretoolkit.pid1.init import INITS, Stop, kind_of
+from sretoolkit.pid1.init import GO, INITS, Stop, kind_of, reaps
+from sretoolkit.pid1.verdict import Subject, judge
 from tests.pid1.facts import CHLD, INT, QUIT, TERM, Scan, only
 
 FORWARDS = TERM | CHLD | INT
@@ -25,7 +27,7 @@ def _judged(scan: Scan) -> tuple[str, str, str | None, str]:
 
 def test_every_kind_is_one_file() -> None:
     """The plug-ins that exist."""
-    assert list(INITS) == ["catatonit", "dumb-init", "plain", "shell", "systemd", "tini"]
+    assert list(INITS) == ["catatonit", "dumb-init", "plain", "shared", "shell", "systemd", "tini"]
 
 
 def test_no_handler_is_dropped_for_certain() -> None:
@@ -179,3 +181,43 @@ def test_systemd_wants_its_own_signal(signal: int, assumed: bool, word: str, sev
     scan.init(500, name="systemd", signalfd=TERM, blocked=TERM)
     name, stop = _stop(scan, signal=signal, assumed=assumed)
     assert (name, stop.word, stop.severity) == ("systemd", word, severity)
+
+
+@pytest.mark.parametrize(
+    ("masks", "which", "word", "proof"),
+    [
+        ({}, 15, "handled", "certain"),
+        ({"caught": TERM}, 15, "handled", "inferred"),
+        ({"ignored": TERM}, 15, "ignored", "certain"),
+        ({"blocked": TERM}, 15, "unknown", "inferred"),
+        ({}, 28, "ignored", "certain"),
+    ],
+)
+def test_a_program_that_shares_a_namespace_is_no_pid_1(
+    masks: dict[str, int], which: int, word: str, proof: str
+) -> None:
+    """The signal's default action reaches it, and its orphans are somebody else's."""
+    scan = Scan()
+    scan.init(500, name="sleep", **masks)  # type: ignore[arg-type]
+    init = replace(only(scan.done()), first=False)
+    name, kind = kind_of(init)
+    stop = kind.stop(init, which, assumed=False)
+    assert ("shared", word, proof, "unknown") == (name, stop.word, stop.proof, reaps(init, kind)[0])
+
+
+def test_an_init_that_is_not_pid_1_is_useless() -> None:
+    """Tini adopts nobody there, unless it is told -s."""
+    for arguments, expected in ((["tini", "--", "app"], True), (["tini", "-s", "--", "app"], False)):
+        scan = Scan()
+        scan.init(500, name="tini", program="tini", arguments=arguments, sigwait=TERM)
+        init = replace(only(scan.done()), first=False)
+        found = list(judge(scan.done(), "box", [Subject("box", init)]))
+        assert expected is any(each.finding.rule == "init-useless" for each in found)
+
+
+def test_go_reaps_nobody() -> None:
+    """Its runtime catches SIGCHLD whatever the program does; that is no reaping."""
+    scan = Scan()
+    scan.init(500, name="exporter", caught=GO)
+    init = only(scan.done())
+    assert "no" == reaps(init, kind_of(init)[1])[0]

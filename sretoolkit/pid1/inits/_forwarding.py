@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-from sretoolkit.pid1.init import INITS, Stop
+from sretoolkit.pid1.init import INITS, Stop, own_options
 from sretoolkit.pid1.inits.plain import Plain
 from sretoolkit.pid1.process import Init, Process
 from sretoolkit.pid1.signals import disposition, has
@@ -29,7 +29,7 @@ class Forwarding(Plain):
 
     def tells(self, init: Init, *, direct: bool) -> bool:
         """Its child, or all in the group."""
-        return direct or self.group(_options(init))
+        return direct or self.group(own_options(init))
 
     def _by_child(self, init: Init, child: Process, which: int) -> Stop:
         if has(child.blocked, which) and (stop := self._blocked(init, child, which)):
@@ -37,7 +37,7 @@ class Forwarding(Plain):
         if has(child.ignored, which):
             why = f"{init.program} passes it on, but its child {child.name} ignores it"
             return Stop("ignored", why, "certain", "high", "handle", child.name)
-        if self.group(_options(init)) or child.name not in INITS["shell"].names or not child.children:
+        if self.group(own_options(init)) or child.name not in INITS["shell"].names or not child.children:
             return Stop("handled", f"{init.program} passes it on to {child.name}")
         if has(child.caught, which):
             why = f"{init.program} passes it on to the shell {child.name}, which has a trap; its children are not told"
@@ -59,13 +59,3 @@ class Forwarding(Plain):
             why = f"{passes}, which blocks it in every thread, and none was waiting for it when we looked"
             return Stop("blocked", why, "inferred", "high", "handle", child.name)
         return None
-
-
-def _options(init: Init) -> list[str]:
-    """The init's own arguments: those before ``--`` or the first that is no option."""
-    own = []
-    for argument in init.arguments[1:]:
-        if argument == "--" or not argument.startswith("-"):
-            break
-        own.append(argument)
-    return own

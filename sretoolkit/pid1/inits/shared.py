@@ -1,0 +1,28 @@
+"""A program in a namespace that it shares: it is not PID 1, and the kernel treats it as any other process."""
+
+from __future__ import annotations
+
+from sretoolkit.pid1.init import Kind, Stop
+from sretoolkit.pid1.process import Init
+from sretoolkit.pid1.signals import has
+
+_HARMLESS = frozenset({17, 18, 23, 28})  # SIGCHLD, SIGCONT, SIGURG, SIGWINCH: the default action is to do nothing
+
+
+class Shared(Kind):
+    """Signals with default action reach it; known by where it is, not by its name."""
+
+    def stop(self, init: Init, which: int, *, assumed: bool) -> Stop:
+        """By the masks alone: what waits for a blocked signal is not looked at."""
+        process = init.process
+        if has(process.ignored, which):
+            return Stop("ignored", "it ignores the signal", "certain", "high", "handle", init.program)
+        if has(process.blocked, which):
+            return Stop("unknown", "it blocks the signal, or waits for it")
+        if has(process.caught, which):
+            return Stop("handled", "it has a handler for it; what the handler does cannot be seen")
+        if which in _HARMLESS:
+            return Stop(
+                "ignored", "the signal's default action is to do nothing", "certain", "high", "handle", init.program
+            )
+        return Stop("handled", "it is not PID 1: the signal's default action ends it", "certain")
