@@ -17,7 +17,10 @@ _TIMEOUT = 120.0
 _GRACE = 30.0  # seconds; the kubelet's default, for what a pod says is not known to containerd
 _STOP = "io.containerd.image.config.stop-signal"
 # A pod's own first container (pause) is listed too: in a pod with shared processes it is the first process of them all.
+# Without its socket (and where we would see it) containerd does not run: ctr would wait ten seconds for it.
 _SCRIPT = """command -v ctr >/dev/null 2>&1 || { echo absent; exit 0; }
+socket=${CONTAINERD_ADDRESS:-/run/containerd/containerd.sock}
+[ -S "$socket" ] || { [ -d "${socket%/*}" ] && [ ! -x "${socket%/*}" ]; } || { echo absent; exit 0; }
 names=$(ctr namespaces ls -q) || exit 1
 for name in $names; do
   case " $2 " in *" $name "*) continue;; esac
