@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -27,6 +28,7 @@ from tests.stack.sshd import Sshd
 
 pytestmark = [pytest.mark.live, pytest.mark.skipif(os.getuid() != 0, reason="a PID namespace needs root")]
 
+_LETTERS = str.maketrans("0123456789", "ghijklmnop")  # numbers in names are not compared
 HOSTS = 4
 Run = Callable[..., tuple[int, str, str]]
 
@@ -114,10 +116,11 @@ def test_a_fleet_with_lost_hosts(config: Config) -> None:
     assert "\x1b" not in str(made)
 
 
-def test_what_went_is_gone_and_what_is_silent_is_not(config: Config) -> None:
-    """The second scan, after a container ended: gone on the hosts that answer."""
+def test_what_went_is_gone_and_what_is_silent_is_not(config: Config, tmp_path: Path) -> None:
+    """The second scan, after a container ended (of a name that nobody else's has): gone on the hosts that answer."""
+    program = shutil.copy("/bin/sleep", tmp_path / f"nap-{uuid.uuid4().hex[:8].translate(_LETTERS)}")
     with Fleet.of("web", config=config) as fleet:
-        with Namespace("/bin/sleep", "600"):
+        with Namespace(str(program), "600"):
             before = survey(fleet)
         after = survey(fleet)
     found = compare(before, after)

@@ -24,6 +24,19 @@ from tests.stack.docker import Docker
 
 pytestmark = [pytest.mark.live, pytest.mark.skipif(os.getuid() != 0, reason="a Docker Engine needs root")]
 
+_FILLS = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+if os.path.exists("/tmp/again"):
+    time.sleep(600)
+open("/tmp/again", "w").close()
+while True:
+    try:
+        if not os.fork():
+            time.sleep(600)
+    except OSError:
+        time.sleep(600)
+"""
 _QUICK = ("--stop-timeout", "1")
 
 
@@ -133,10 +146,7 @@ def test_a_limit_cures_a_container_without_one(engine: Docker, config: Config) -
 
 def test_a_restart_makes_room(engine: Docker, config: Config) -> None:
     """Zombies up to the limit are gone after a restart, and the gate has looked; without the explicit yes nothing is done."""
-    script = (
-        'trap "exit 0" TERM; [ -e /tmp/again ] && { sleep 600 & wait; }; : > /tmp/again; while :; do sleep 600 & done'
-    )
-    name = engine.run("bash", "-c", script, options=("--init", "--pids-limit", "40", *_QUICK))
+    name = engine.run("python3", "-c", _FILLS, options=("--init", "--pids-limit", "40", *_QUICK))
     assert poll(lambda: "forks-failed" in _rules(name), timeout=30)
     plan = restart("localhost", name)
     with pytest.raises(PlanRefused, match="cannot be taken back"):
