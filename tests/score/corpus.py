@@ -19,8 +19,11 @@ import os, signal, sys, time
 from ctypes import CDLL, create_string_buffer
 words = sys.argv[1:]
 which = next((int(w) for w in words if w.isdigit()), signal.SIGTERM)
+def mark(name):  # a clone may only read what its container can write
+    try: open("/seen/" + name, "w").close()
+    except OSError: pass
 def told(*_):
-    open("/seen/told", "w").close()
+    mark("told")
     if "noop" not in words: sys.exit(0)
 def mask(pid=0): signal.pthread_sigmask(signal.SIG_BLOCK, [which])
 if "orphan" in words:
@@ -34,7 +37,7 @@ if "nochld" in words: signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 if "handle" in words or "noop" in words: signal.signal(which, told)
 if "ignore" in words: signal.signal(which, signal.SIG_IGN)
 if "block" in words or "sigwait" in words or "signalfd" in words: mask()
-def ready(): open("/seen/ready", "w").close()
+def ready(): mark("ready")
 if "prefork" in words:
     workers = []
     for _ in range(2):
@@ -43,7 +46,7 @@ if "prefork" in words:
             signal.signal(which, signal.SIG_DFL); time.sleep(600); os._exit(0)
         workers.append(pid)
     def stop(*_):
-        open("/seen/told", "w").close()
+        mark("told")
         for pid in workers: os.kill(pid, signal.SIGTERM)
         os._exit(0)
     signal.signal(which, stop); ready()
@@ -62,8 +65,9 @@ while True: time.sleep(600)
 _PYTHON = ("python3", "/seen/app.py")
 _LINE = "python3 /seen/app.py"
 _QUIET_JAVA = "public class A{public static void main(String[] a)throws Exception{Thread.sleep(600000);}}"
-_NODE = "setInterval(()=>{},1e9);require('fs').writeFileSync('/seen/ready','')"
-_NODE_HEARS = "process.on('SIGTERM',()=>{require('fs').writeFileSync('/seen/told','');process.exit(0)});" + _NODE
+_NODE_MARKS = "const mark=n=>{try{require('fs').writeFileSync('/seen/'+n,'')}catch{}};"
+_NODE = _NODE_MARKS + "setInterval(()=>{},1e9);mark('ready')"
+_NODE_HEARS = _NODE + ";process.on('SIGTERM',()=>{mark('told');process.exit(0)})"
 _TMPFS = ("--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp")
 _SYSTEMD = ("-e", "container=docker", *_TMPFS, "-v", "/sys/fs/cgroup:/sys/fs/cgroup:ro")
 _READY = "touch /seen/ready; "
