@@ -9,12 +9,12 @@ import ipywidgets as widgets
 
 from sretoolkit.clock import format_duration, parse_duration
 from sretoolkit.config import Config
-from sretoolkit.errors import SREToolkitError
 from sretoolkit.metrics import Selector, connect
 from sretoolkit.report import escape
 from sretoolkit.widgets.chart import ChartView
 from sretoolkit.widgets.frontend import attended
 from sretoolkit.widgets.latest import Latest
+from sretoolkit.widgets.trouble import trouble
 
 _RANGES = ("5m", "15m", "1h", "3h", "6h", "12h", "1d", "2d", "7d", "30d")
 _METRICS = 5000  # more are no list to pick from
@@ -85,10 +85,7 @@ class MetricExplorer(widgets.VBox):
             else:
                 self._show(order)
         except Exception as error:  # whatever it is, it is for whoever looks at the panel
-            hint = error.hint if isinstance(error, SREToolkitError) else ""
-            text = error.message if isinstance(error, SREToolkitError) else str(error)
-            remedy = f"<br><i>next: {escape(hint)}</i>" if hint else ""
-            self.said.value = f"<b>{type(error).__name__}</b>: {escape(text)}{remedy}"
+            self.said.value = trouble(error)
             self.picture.children = ()
 
     def _list(self, name: str) -> None:

@@ -8,15 +8,15 @@ from typing import Any
 import ipywidgets as widgets
 
 from sretoolkit.config import Config
-from sretoolkit.errors import SREToolkitError
 from sretoolkit.hosts import connect
 from sretoolkit.pid1.health import describe
 from sretoolkit.pid1.look import look
 from sretoolkit.pid1.outlook import outlook
 from sretoolkit.pid1.tree import tree
-from sretoolkit.report import SEVERITIES, escape
+from sretoolkit.report import SEVERITIES
 from sretoolkit.widgets.frontend import attended
 from sretoolkit.widgets.latest import Latest
+from sretoolkit.widgets.trouble import trouble
 
 _COUNTS, _EVERY = 20, timedelta(seconds=1)
 Order = tuple[str, str, str]
@@ -80,10 +80,7 @@ class Pid1Tree(widgets.VBox):
                 self.picture.value = counted._repr_html_()
             self.said.value = ""
         except Exception as error:  # whatever it is, it is for whoever looks at the panel
-            hint = error.hint if isinstance(error, SREToolkitError) else ""
-            text = error.message if isinstance(error, SREToolkitError) else str(error)
-            remedy = f"<br><i>next: {escape(hint)}</i>" if hint else ""
-            self.said.value = f"<b>{type(error).__name__}</b>: {escape(text)}{remedy}"
+            self.said.value = trouble(error)
             self.picture.value = ""
 
     def _list(self, host: str) -> None:
