@@ -53,7 +53,7 @@ class Data:
         return {**whole, "data": {name: value for name, value in whole["data"].items() if name not in volatile}}
 
     def _data(self) -> dict[str, Any]:
-        return {item.name: _encode(getattr(self, item.name)) for item in fields(self)}  # type: ignore[arg-type]
+        return {item.name: encode(getattr(self, item.name)) for item in fields(self)}  # type: ignore[arg-type]
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
@@ -77,7 +77,7 @@ class Data:
             )
         hints = get_type_hints(found)
         try:
-            return found(**{key: _decode(hints[key], value) for key, value in content["data"].items()})
+            return found(**{key: decode(hints[key], value) for key, value in content["data"].items()})
         except (KeyError, TypeError, ValueError) as error:
             raise PlanError(f"the data of {path} does not fit: {error}") from error
 
@@ -137,12 +137,13 @@ class Step(Data):
 def _same(seen: Any, meant: Any) -> bool:
     """Equal, also for a step that came back from JSON, where a tuple is a list and a number as a key a text."""
     try:
-        return bool(seen == meant) or bool(_encode(seen) == _encode(meant))
+        return bool(seen == meant) or bool(encode(seen) == encode(meant))
     except PlanError:  # what was seen is nothing that a step can hold
         return False
 
 
-def _encode(value: Any) -> Any:
+def encode(value: Any) -> Any:
+    """A value of a step as JSON data; raises `PlanError` for what is no plain value."""
     if isinstance(value, timedelta):
         return format_duration(value)
     if isinstance(value, datetime):
@@ -150,20 +151,21 @@ def _encode(value: Any) -> Any:
     if isinstance(value, Secret):
         return value.reference
     if isinstance(value, Mapping):
-        return {str(key): _encode(item) for key, item in value.items()}
+        return {str(key): encode(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_encode(item) for item in value]
+        return [encode(item) for item in value]
     if value is None or isinstance(value, str | int | float | bool):
         return value
     raise PlanError(f"{value!r} cannot be journalled", hint="a step holds names and plain values only")
 
 
-def _decode(hint: Any, value: Any) -> Any:
+def decode(hint: Any, value: Any) -> Any:
+    """The value again, as its field's annotation says."""
     origin = get_origin(hint)
     if value is None or hint is Any:
         return value
     if origin in (Union, types.UnionType):
-        return _decode(next(part for part in get_args(hint) if part is not type(None)), value)
+        return decode(next(part for part in get_args(hint) if part is not type(None)), value)
     if hint is timedelta:
         return parse_duration(value)
     if hint is datetime:
@@ -171,5 +173,5 @@ def _decode(hint: Any, value: Any) -> Any:
     if hint is Secret:
         return Secret(value)
     if origin is tuple:
-        return tuple(_decode(get_args(hint)[0], item) for item in value)
+        return tuple(decode(get_args(hint)[0], item) for item in value)
     return value

@@ -1,0 +1,1 @@
+"""What shares out requests: each module is one kind of router."""

@@ -1,0 +1,1 @@
+"""How a new version comes in: each module is one strategy."""

@@ -1,0 +1,1 @@
+"""Where services run: each module is one kind of workload."""
