@@ -45,8 +45,9 @@ class Found:
 class Workload(Part):
     """A service of which tracks run: ``stable`` serves now, ``candidate`` is the new version.
 
-    ``baseline`` is the old version once more, as big as the candidate, to compare with. The state of a track is plain data, ``{"version": "shop:2", "replicas": 3}``, or None when it does not exist. A state that
-    is to be made may leave keys out: they stay as they are (a new track begins with one instance).
+    ``baseline`` is the old version once more, as big as the candidate, to compare with. The state of a track is plain data,
+    ``{"version": "shop:2", "replicas": 3}``, or None when it does not exist. A state that is to be made may leave keys
+    out: they stay as they are (a new track begins with one instance).
     Every method raises `HostError` (or a child of it) when the world does not answer.
     """
 
