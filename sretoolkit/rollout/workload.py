@@ -82,6 +82,10 @@ class Workload(Part):
         about (crash loop, image missing, quota), with what the system says, and when ``ctx.remaining()`` is over.
         """
 
+    def trouble(self, ctx: Context, track: str) -> str:
+        """What is wrong with instances of a track that was ready (restarting, gone), "" when nothing is or none can tell."""
+        return ""
+
     def batches(self, ctx: Context, size: int) -> Sequence[str]:
         """Tracks that together are the stable one, each of at most ``size`` instances, for a rolling change.
 
