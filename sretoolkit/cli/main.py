@@ -32,6 +32,7 @@ _COMMANDS = {
     "sources": "metrics",
     "undo": "recovery",
     "version": "machine",
+    "watchdog": "recovery",
 }
 
 

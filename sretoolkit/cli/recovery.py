@@ -1,4 +1,4 @@
-"""``recover`` and ``undo``."""
+"""``recover``, ``watchdog`` and ``undo``."""
 
 from __future__ import annotations
 
@@ -17,29 +17,66 @@ if TYPE_CHECKING:
 @click.argument("run", required=False, shell_complete=complete_run)
 @click.option("--resume", is_flag=True, help="Go on with its plans instead of undoing them.")
 @click.option("--force", is_flag=True, help="Also plans that a policy holds, and over somebody else's change.")
-@click.option("--watch", default="", metavar="DURATION", help="Look for lost runs this often, until interrupted.")
 @json_option
 @click.pass_context
-def recover_command(ctx: click.Context, run: str | None, resume: bool, force: bool, watch: str, as_json: bool) -> None:
+def recover_command(ctx: click.Context, run: str | None, resume: bool, force: bool, as_json: bool) -> None:
     """Undo (or end) what a lost, held or stopped run began, from its journal alone. Without RUN: every lost run."""
-    import time
-
-    from sretoolkit.clock import parse_duration
     from sretoolkit.config import Config
     from sretoolkit.journal import find_runs, load_run
     from sretoolkit.store import open_store
 
     config = Config.load()
-    pause = max(1.0, parse_duration(watch).total_seconds()) if watch else 0.0
-    while True:
+    with open_store(config) as store:
+        found = [load_run(store, run)] if run else find_runs(store, state="lost", limit=1000)
+    done = [_recover(config, one.id, resume=resume, force=force) for one in found]
+    _show(done, as_json=as_json)
+    ctx.exit(max((one["exit_code"] for one in done), default=0))
+
+
+@click.command("watchdog")
+@click.option("--every", default="10s", show_default=True, metavar="DURATION", help="Look for lost runs this often.")
+@click.option("--once", is_flag=True, help="Look once; exit code 1 when something could not be taken back.")
+@click.option("--cron-job", metavar="IMAGE", default="", help="Print a Kubernetes CronJob that does this every minute.")
+@click.option("--namespace", default="sretoolkit", show_default=True, help="Where that CronJob is to be.")
+@click.pass_context
+def watchdog_command(ctx: click.Context, every: str, once: bool, cron_job: str, namespace: str) -> None:
+    """Take back what runs began whose machine is gone: looks at the store until it is interrupted.
+
+    A run of this machine is lost when its process is gone, one of another machine when it was silent for 30 seconds. Of
+    another machine's runs a watchdog can only know with PostgreSQL as the store.
+    """
+    import threading
+
+    from sretoolkit.clock import parse_duration
+    from sretoolkit.config import Config
+    from sretoolkit.journal import find_runs
+    from sretoolkit.runbook.signals import Signals
+    from sretoolkit.store import open_store
+
+    if cron_job:
+        _print_cron_job(cron_job, namespace)
+        return
+    config, ended, signals = Config.load(), threading.Event(), Signals()
+    pause = max(1.0, parse_duration(every).total_seconds())
+    signals.on_signal = ended.set
+    signals.listen()
+    while not ended.is_set():
         with open_store(config) as store:
-            found = [load_run(store, run)] if run else find_runs(store, state="lost", limit=1000)
-        done = [_recover(config, one.id, resume=resume, force=force) for one in found]
-        if done or not watch:
-            _show(done, as_json=as_json)
-        if not watch:
+            lost = find_runs(store, state="lost", limit=1000)
+        done = [_recover(config, one.id, resume=False, force=False) for one in lost]
+        if done or once:
+            _show(done, as_json=False)
+        if once:
             ctx.exit(max((one["exit_code"] for one in done), default=0))
-        time.sleep(pause)
+        ended.wait(pause)
+
+
+def _print_cron_job(image: str, namespace: str) -> None:
+    import yaml
+
+    from sretoolkit.plan.watchdog import manifests
+
+    click.echo(yaml.safe_dump_all(manifests(image, namespace=namespace), sort_keys=False), nl=False)
 
 
 @click.command("undo")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sretoolkit.actor import Actor
+from sretoolkit.clock import poll
 from sretoolkit.config import Config
 from sretoolkit.errors import JournalError, LeaseHeld, LeaseLost, PlanError, UndoFailed
 from sretoolkit.journal import Keys, find_runs, load_run, verify_run
@@ -69,6 +71,24 @@ def test_a_killed_process_is_undone_from_the_journal(
         find_leases(store),
         verify_run(store, keys, run).state,
     )
+
+
+def test_the_watchdog_takes_back_what_a_killed_process_began(
+    killed: Callable[..., str], world: Folder, store: Store, config: Config
+) -> None:
+    """Nobody calls anything: the command sees the lost run, undoes it, and ends when it is told to."""
+    where = {"SRETOOLKIT_STORE_URL": config["store.url"], "SRETOOLKIT_JOURNAL_KEYS": config["journal.keys"]}
+    command = [sys.executable, "-m", "sretoolkit", "watchdog", "--every", "1s"]
+    watchdog = subprocess.Popen(command, cwd=REPOSITORY, env={**os.environ, **where}, stdout=subprocess.PIPE, text=True)
+    try:
+        run = killed("b.done")
+        assert poll(lambda: load_run(store, run).state == "undone", timeout=30)
+    finally:
+        watchdog.terminate()
+    said, _ = watchdog.communicate(timeout=30)
+
+    assert (0, ["old", "old"]) == (watchdog.returncode, [world["a"], world["b"]])
+    assert f"run {run}: recovered" in said
 
 
 @pytest.mark.parametrize("trap", ["a.do", "a.done", "b.do", "b.done", "c.done"])
