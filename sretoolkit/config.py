@@ -36,7 +36,7 @@ from sretoolkit.errors import ConfigError
 from sretoolkit.secrets import Secret
 
 FILE_NAME = "sretoolkit.toml"
-ENDPOINTS = ("hosts", "sources", "slis", "slos")
+ENDPOINTS = ("hosts", "sources", "slis", "slos", "rollouts")
 SECRET_NAMES = re.compile(
     r"(password|passwd|passphrase|token|secret|api[_-]?key|authorization|credential)s?$", re.IGNORECASE
 )

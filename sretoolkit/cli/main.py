@@ -25,6 +25,7 @@ _COMMANDS = {
     "query": "metrics",
     "recover": "recovery",
     "report": "runs",
+    "rollout": "rollout",
     "run": "runbooks",
     "runs": "runs",
     "show": "runs",

@@ -18,7 +18,7 @@ from sretoolkit.journal import digest
 from sretoolkit.metrics.events import Event, Window
 from sretoolkit.metrics.source import MetricSource, connect
 from sretoolkit.metrics.states import CheckState
-from sretoolkit.plan import Context, Plan, Step
+from sretoolkit.plan import Context, Plan, Step, shown
 
 _NEAR = timedelta(minutes=1)  # systems keep times to a second or a minute
 
@@ -77,7 +77,7 @@ class WriteMarker(_Presence):
     title: str
     text: str
     tags: tuple[str, ...]
-    start: datetime
+    start: datetime = shown()  # when it was planned: an approval covers what is marked, not the second
     end: datetime | None = None
 
     @classmethod

@@ -1,0 +1,110 @@
+"""``rollout``: how it stands, promote, abort, roll back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from sretoolkit.cli.main import json_option
+
+if TYPE_CHECKING:
+    from sretoolkit.rollout.rollout import Rollout
+
+
+@click.group("rollout")
+def rollout_command() -> None:
+    """Rollouts that are configured as [rollouts.NAME]; `sretoolkit run canary_rollout -p name=NAME` begins one."""
+
+
+@rollout_command.command("status")
+@click.argument("name")
+@json_option
+def status_command(name: str, as_json: bool) -> None:
+    """Tracks, shares of the requests, the run that is at it, and what its gate last said."""
+    from sretoolkit.cli.output import print_json, print_text
+    from sretoolkit.rollout.progress import status
+
+    report = status(_configured(name))
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        print_text(str(report))
+    raise SystemExit(0 if report.ok else 1)
+
+
+@rollout_command.command("promote")
+@click.argument("name")
+@click.option("--reason", default="", help="Why; it is journalled.")
+def promote_command(name: str, reason: str) -> None:
+    """Let the gate that is open now pass, as a person's decision."""
+    _tell(name, "promote", reason)
+
+
+@rollout_command.command("abort")
+@click.argument("name")
+@click.option("--reason", default="", help="Why; it is journalled.")
+def abort_command(name: str, reason: str) -> None:
+    """Stop the run that is at it; all it did is taken back."""
+    _tell(name, "abort", reason)
+
+
+@rollout_command.command("pause")
+@click.argument("name")
+@click.option("--reason", default="", help="Why; it is journalled.")
+def pause_command(name: str, reason: str) -> None:
+    """Stay where it is, until resume."""
+    _tell(name, "pause", reason)
+
+
+@rollout_command.command("resume")
+@click.argument("name")
+@click.option("--reason", default="", help="Why; it is journalled.")
+def resume_command(name: str, reason: str) -> None:
+    """Go on after a pause."""
+    _tell(name, "resume", reason)
+
+
+@rollout_command.command("rollback")
+@click.argument("name")
+@click.option("--to", default="", metavar="VERSION", help="Which version; the one before when not given.")
+@click.option("--plan/--apply", "plan_only", default=True, help="Show what would be done (default), or do it.")
+@click.option("--ticket", default="", help="The incident or ticket that this belongs to.")
+@json_option
+def rollback_command(name: str, to: str, plan_only: bool, ticket: str, as_json: bool) -> None:
+    """Back to an older version at once: no shares, no judge. In a run of its own."""
+    from sretoolkit.cli.output import print_json, print_text
+    from sretoolkit.config import Config
+    from sretoolkit.plan.execution import run_alone
+    from sretoolkit.plan.session import own_session
+    from sretoolkit.store import open_store
+
+    config = Config.load()
+    plan = _configured(name).rollback(to, config=config)
+    print_text("" if as_json else str(plan))
+    with open_store(config) as store:
+        mode = "plan" if plan_only else "apply"
+        outcome = run_alone(plan, own_session(plan.title, mode=mode, config=config, store=store, ticket=ticket))
+    if as_json:
+        print_json({"run": outcome.run, "state": outcome.state, "items": outcome.rows})
+        return
+    print_text(f"\n{outcome}")
+    click.echo(
+        "nothing was changed; --apply does it" if plan_only else f"prove it: sretoolkit journal verify {outcome.run}"
+    )
+
+
+def _configured(name: str) -> Rollout:
+    from sretoolkit.rollout.rollout import Rollout
+
+    return Rollout.from_config(name)
+
+
+def _tell(name: str, verb: str, reason: str) -> None:
+    from typing import cast
+
+    from sretoolkit.plan.control import Verb
+    from sretoolkit.rollout.progress import say
+
+    run = say(_configured(name), cast("Verb", verb), reason=reason)
+    click.echo(f"told run {run}: {verb}")
