@@ -48,16 +48,20 @@ class Standing(Gate):
                 return _elsewhere(f"the share of the candidate at {router.target}", weight, self.weight)
         return None
 
-    def elapsed(self, ctx: Context) -> timedelta:
-        """How long this gate has been looked at: by the monotonic clock, and without the time in which no runner lived."""
-        evidence = ctx.evidence
-        earlier = [look["evidence"]["elapsed"] for look in evidence if "elapsed" in look.get("evidence", {})]
 
-        def begin() -> tuple[Any, float, float]:
-            return evidence, ctx.clock.monotonic(), max(earlier, default=0.0)
+def elapsed(ctx: Context) -> timedelta:
+    """How long the open gate has been looked at: by the monotonic clock, and without the time in which no runner lived.
 
-        _, begun, carried = ctx.use(("gate", id(evidence)), begin)  # the list is kept, so that no other gets its id
-        return timedelta(seconds=round(carried + ctx.clock.monotonic() - begun, 3))
+    A gate that needs it keeps it as ``elapsed`` (seconds) in the evidence of each verdict.
+    """
+    evidence = ctx.evidence
+    earlier = [look["evidence"]["elapsed"] for look in evidence if "elapsed" in look.get("evidence", {})]
+
+    def begin() -> tuple[Any, float, float]:
+        return evidence, ctx.clock.monotonic(), max(earlier, default=0.0)
+
+    _, begun, carried = ctx.use(("gate", id(evidence)), begin)  # the list is kept, so that no other gets its id
+    return timedelta(seconds=round(carried + ctx.clock.monotonic() - begun, 3))
 
 
 def _elsewhere(what: str, seen: Any, meant: Any) -> Verdict:
@@ -76,12 +80,12 @@ class Bake(Standing):
 
     def check(self, ctx: Context) -> Verdict:
         """Whether the time is over."""
-        elapsed = self.elapsed(ctx)
+        since = elapsed(ctx)
         wrong = self.unchanged(ctx)
         if wrong is not None:
             return wrong
-        left = self.duration - elapsed
-        about = {"elapsed": elapsed.total_seconds()}
+        left = self.duration - since
+        about = {"elapsed": since.total_seconds()}
         if left <= timedelta(0):
             return Verdict("passed", f"all stood for {format_duration(self.duration)}", about)
         return Verdict("continue", f"{math.ceil(left.total_seconds())} s to go", about, needs=left)

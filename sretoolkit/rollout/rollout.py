@@ -15,7 +15,7 @@ In ``sretoolkit.toml``::
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
@@ -25,6 +25,7 @@ from sretoolkit.clock import parse_duration
 from sretoolkit.config import Config
 from sretoolkit.errors import ConfigError, PlanError
 from sretoolkit.plan import Context, Gate, Plan, Step
+from sretoolkit.report import Report, Table
 from sretoolkit.rollout.measure import Measure
 from sretoolkit.rollout.router import Router
 from sretoolkit.rollout.strategy import Strategy

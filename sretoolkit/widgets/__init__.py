@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from sretoolkit.widgets.chart import ChartView
     from sretoolkit.widgets.explorer import MetricExplorer
     from sretoolkit.widgets.pid1_tree import Pid1Tree
+    from sretoolkit.widgets.rollout_panel import RolloutPanel
 
-__all__ = ["ChartView", "MetricExplorer", "Pid1Tree"]
+__all__ = ["ChartView", "MetricExplorer", "Pid1Tree", "RolloutPanel"]
 
 __getattr__ = lazily(
     __name__,
@@ -22,5 +23,6 @@ __getattr__ = lazily(
         "ChartView": "sretoolkit.widgets.chart",
         "MetricExplorer": "sretoolkit.widgets.explorer",
         "Pid1Tree": "sretoolkit.widgets.pid1_tree",
+        "RolloutPanel": "sretoolkit.widgets.rollout_panel",
     },
 )

@@ -1,0 +1,149 @@
+"""Driving a rollout by hand: read the plan, let it run, see shares and evidence as they come, pause, promote, abort, go back."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import ipywidgets as widgets
+
+from sretoolkit.config import Config
+from sretoolkit.errors import GateFailed, PlanError
+from sretoolkit.plan import Plan
+from sretoolkit.plan.control import Verb
+from sretoolkit.rollout.progress import say, status
+from sretoolkit.rollout.rollout import Rollout
+from sretoolkit.widgets.frontend import attended
+from sretoolkit.widgets.latest import Latest
+from sretoolkit.widgets.trouble import trouble
+
+_EVERY = 1.0  # seconds between two looks while a rollout goes on
+
+
+class RolloutPanel(widgets.VBox):
+    """One service: the plan to a version, how it stands, and what may be said to the run that is at it.
+
+    The plan is carried out in a thread of its own, on record as any other; closing the browser does not end it. Only a plan
+    that was shown can be applied, and only as long as the version it is for stands in the field.
+    """
+
+    def __init__(self, service: Rollout, *, config: Config | None = None) -> None:
+        self._service = service
+        self._config = config or Config.load()
+        self._shown: Plan | None = None
+        self._running: threading.Thread | None = None
+        self.version = widgets.Text(description="version", placeholder="what is to be rolled out")
+        self.plan = _button("Plan", "list", "Read the world and show every step; changes nothing", "primary")
+        self.back = _button("Plan back", "undo", "Show the way back to the version before; changes nothing")
+        self.apply = _button("Apply", "play", "Carry out the plan that is shown", "warning")
+        self.apply.disabled = True
+        self.verbs = {
+            verb: _button(verb.capitalize(), icon, tooltip)
+            for verb, icon, tooltip in (
+                ("pause", "pause", "Stay where it is"),
+                ("resume", "forward", "Go on after a pause"),
+                ("promote", "check", "Let the open gate pass: your decision, on record"),
+                ("abort", "stop", "Stop, and take back all that was done"),
+            )
+        }
+        self.said = widgets.HTML()
+        self.now = widgets.HTML()
+        self.picture = widgets.HTML()
+        self._work: Latest[str] = Latest(self._answer, name="rollout")
+        row = widgets.Layout(flex_flow="row wrap")
+        first = widgets.HBox([self.version, self.plan, self.back, self.apply], layout=row)
+        super().__init__(
+            [first, widgets.HBox(list(self.verbs.values()), layout=row), self.said, self.now, self.picture]
+        )
+        self.add_class("srt-rollout")
+        self._listen()
+        if attended():
+            self._work.ask("now", "now")
+
+    def _listen(self) -> None:
+        self.plan.on_click(lambda _: self._work.ask("plan", "plan"))
+        self.back.on_click(lambda _: self._work.ask("plan", "back"))
+        self.apply.on_click(lambda _: self._begin())
+        self.version.observe(lambda _: self._forget(), "value")
+        for verb, button in self.verbs.items():
+            button.on_click(lambda _, verb=verb: self._work.ask("say", verb))
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        if attended():
+            return super()._repr_mimebundle_(**kwargs)
+        report = status(self._service, config=self._config)
+        return {"text/plain": str(report), "text/html": report._repr_html_()}, {}
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until nothing is asked and no plan runs."""
+        if self._running is not None:
+            self._running.join(timeout)
+        self._work.join(timeout)
+
+    def _answer(self, what: str) -> None:
+        try:
+            if what == "now":
+                self.now.value = status(self._service, config=self._config)._repr_html_()
+                return
+            if what in ("plan", "back"):
+                self._show(what)
+                return
+            run = say(self._service, _VERBS[what], config=self._config)
+            self.said.value = f"told run {run}: {what}"
+        except Exception as error:  # whatever it is, it is for whoever looks at the panel
+            self.said.value = trouble(error)
+
+    def _show(self, what: str) -> None:
+        """The plan, and the leave to apply it."""
+        self._forget()
+        version = self.version.value.strip()
+        if what == "plan" and not version:
+            raise PlanError("no version is named", hint="write what is to be rolled out into the field")
+        service = self._service
+        plan = (
+            service.plan(version, config=self._config)
+            if what == "plan"
+            else service.rollback(version, config=self._config)
+        )
+        self._shown = plan
+        self.picture.value = plan._repr_html_()
+        self.apply.disabled = not plan.items
+        self.said.value = ""
+
+    def _forget(self) -> None:
+        self._shown = None
+        self.apply.disabled = True
+
+    def _begin(self) -> None:
+        """Carry out what is shown, in a thread; the status follows it."""
+        plan, self._shown = self._shown, None
+        self.apply.disabled = True
+        if plan is None:
+            return
+        self._running = threading.Thread(target=self._run, args=(plan,), name="rollout-plan", daemon=True)
+        self._running.start()
+        threading.Thread(target=self._follow, args=(self._running,), name="rollout-status", daemon=True).start()
+
+    def _run(self, plan: Plan) -> None:
+        try:
+            outcome = plan.run(apply=True, config=self._config)
+            self.said.value = f"{outcome.state}: run {outcome.run}"
+            self.picture.value = outcome._repr_html_()
+        except GateFailed as error:
+            self.said.value = trouble(error)
+            self.picture.value = error.outcome._repr_html_() if error.outcome else ""
+        except Exception as error:  # a failed plan is told, it must not end the kernel's thread in silence
+            self.said.value = trouble(error)
+
+    def _follow(self, running: threading.Thread) -> None:
+        while running.is_alive():
+            self._work.ask("now", "now")
+            running.join(_EVERY)
+        self._work.ask("now", "now")
+
+
+_VERBS: dict[str, Verb] = {"pause": "pause", "resume": "resume", "promote": "promote", "abort": "abort"}
+
+
+def _button(text: str, icon: str, tooltip: str, style: str = "") -> widgets.Button:
+    return widgets.Button(description=text, icon=icon, tooltip=tooltip, button_style=style)
