@@ -97,14 +97,21 @@ class Rollout:
                 items += place.strategy.compile(place, version, ctx).items
         return Plan(f"Roll out {version} of {self.name}", items, on_failure=self.on_failure)
 
-    def notes(self, version: str, *, config: Config | None = None) -> Sequence[str]:
-        """What a person should know before the plan is run: shares that cannot come about exactly, what has no undo."""
+    def by_blue_green(self, **options: Any) -> Rollout:
+        """The same service by blue-green, with these options beside those that are configured for it."""
+        given = self.strategy.to_dict() if self.strategy.kind == "blue-green" else {"kind": "blue-green"}
+        return replace(self, strategy=Strategy.of({**given, **options}))
+
+    def history(self, *, config: Config | None = None) -> Report:
+        """The versions that can be gone back to, newest first, and what changed with each."""
         with _context(config) as ctx:
-            told = [note for place in self._placed() for note in place.strategy.compile(place, version, ctx).notes]
-        unmeasured = (
-            [] if self.measures else ["there are no measures: only readiness and time are asked for, nobody judges"]
-        )
-        return [*unmeasured, *told]
+            rows = [
+                (place.workload.label(STABLE), each.number, each.version, each.at, "; ".join(each.changes))
+                for place in self._placed()
+                for each in place.workload.revisions(ctx)
+            ]
+        table = Table("older versions", ("of", "revision", "version", "since", "changed after it"), rows)
+        return Report(f"Older versions of {self.name}", [], [table])
 
     def rollback(self, to: str = "", *, recovered: Gate | None = None, config: Config | None = None) -> Plan:
         """Back to an older version ("" = the one before), at once: no shares and no judge.

@@ -1,0 +1,1 @@
+"""Who decides about a candidate: each module is one judge."""
