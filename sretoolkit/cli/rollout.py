@@ -83,8 +83,10 @@ def rollback_command(name: str, to: str, plan_only: bool, ticket: str, as_json: 
     plan = _configured(name).rollback(to, config=config)
     print_text("" if as_json else str(plan))
     with open_store(config) as store:
-        mode = "plan" if plan_only else "apply"
-        outcome = run_alone(plan, own_session(plan.title, mode=mode, config=config, store=store, ticket=ticket))
+        session = own_session(
+            plan.title, mode="plan" if plan_only else "apply", config=config, store=store, ticket=ticket
+        )
+        outcome = run_alone(plan, session)
     if as_json:
         print_json({"run": outcome.run, "state": outcome.state, "items": outcome.rows})
         return

@@ -17,17 +17,11 @@ def manifests(image: str, *, namespace: str) -> list[dict[str, Any]]:
     """
     if not image or any(character.isspace() for character in image):
         raise ConfigError(f"{image!r} is no image", hint="name one that has sretoolkit[postgres] installed")
-    environment = [
-        {"name": "SRETOOLKIT_STORE_URL", "valueFrom": {"secretKeyRef": {"name": NAME, "key": "url"}}},
-        {"name": "SRETOOLKIT_STORE_PASSWORD", "value": "file:/etc/sretoolkit/password"},
-        {"name": "SRETOOLKIT_CONFIG", "value": "/etc/sretoolkit/sretoolkit.toml"},
-        {"name": "SRETOOLKIT_JOURNAL_KEYS", "value": "/var/lib/sretoolkit/keys"},
-    ]
     container = {
         "name": "watchdog",
         "image": image,
         "command": ["sretoolkit", "watchdog", "--once"],
-        "env": environment,
+        "env": _environment(),
         "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
         "volumeMounts": [
@@ -56,6 +50,16 @@ def manifests(image: str, *, namespace: str) -> list[dict[str, Any]]:
     }
     about = {"name": f"{NAME}-watchdog", "namespace": namespace, **_about()}
     return [_claim(namespace), {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": about, "spec": spec}]
+
+
+def _environment() -> list[dict[str, Any]]:
+    """Where the store is; its password is read from a file, never from here."""
+    return [
+        {"name": "SRETOOLKIT_STORE_URL", "valueFrom": {"secretKeyRef": {"name": NAME, "key": "url"}}},
+        {"name": "SRETOOLKIT_STORE_PASSWORD", "value": "file:/etc/sretoolkit/password"},
+        {"name": "SRETOOLKIT_CONFIG", "value": "/etc/sretoolkit/sretoolkit.toml"},
+        {"name": "SRETOOLKIT_JOURNAL_KEYS", "value": "/var/lib/sretoolkit/keys"},
+    ]
 
 
 def _claim(namespace: str) -> dict[str, Any]:

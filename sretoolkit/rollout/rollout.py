@@ -25,15 +25,15 @@ from sretoolkit.clock import parse_duration
 from sretoolkit.config import Config
 from sretoolkit.errors import ConfigError, PlanError
 from sretoolkit.plan import Context, Gate, Plan, Step
-from sretoolkit.report import Report, Table
-from sretoolkit.rollout.measure import Measure
+from sretoolkit.report import Finding, Report, Table
+from sretoolkit.rollout.analysis import Analysis, preflight
+from sretoolkit.rollout.measure import Measure, on_source
 from sretoolkit.rollout.router import Router
 from sretoolkit.rollout.strategy import Strategy
 from sretoolkit.rollout.workload import CANDIDATE, STABLE, Revision, Workload
 
 if TYPE_CHECKING:
     from sretoolkit.metrics.events import Event
-    from sretoolkit.rollout.analysis import Analysis
 
 _DURATIONS = ("look", "patience")
 
@@ -101,6 +101,36 @@ class Rollout:
         """The same service by blue-green, with these options beside those that are configured for it."""
         given = self.strategy.to_dict() if self.strategy.kind == "blue-green" else {"kind": "blue-green"}
         return replace(self, strategy=Strategy.of({**given, **options}))
+
+    def preflight(self, version: str, *, config: Config | None = None) -> Report:
+        """What a person should know before the plan is run: what the judge can decide, which shares come about, what has no undo.
+
+        A finding of severity high says why the rollout cannot end well. Raises as `plan` does.
+        """
+        findings: list[Finding] = []
+        tables: list[Table] = []
+        config = config or Config.load()
+        with _context(config) as ctx:
+            for place in self._placed():
+                compiled = place.strategy.compile(place, version, ctx)
+                findings += [
+                    Finding(severity="info", subject=place.workload.target, summary=note) for note in compiled.notes
+                ]
+                findings += place.workload.look(ctx, version).findings
+                if place.measures and compiled.judged:
+                    horizon, shares = compiled.judged
+                    power = preflight(place.measures, place.judge, horizon=horizon, shares=shares, config=config)
+                    findings += power.findings
+                    tables += power.tables
+        if not self.measures:
+            what = "there are no measures: only readiness and time are asked for, nobody judges"
+            findings.append(Finding(severity="medium", subject=self.name, summary=what, remedy="add measures to it"))
+        if str(config["store.url"]).startswith("sqlite"):
+            what = "the store is SQLite: when this machine is lost, no other one can take the rollout back"
+            findings.append(
+                Finding(severity="low", subject="store", summary=what, remedy="use PostgreSQL, and a watchdog")
+            )
+        return Report(f"Before {version} of {self.name} is rolled out", findings, tables)
 
     def history(self, *, config: Config | None = None) -> Report:
         """The versions that can be gone back to, newest first, and what changed with each."""
@@ -173,8 +203,6 @@ class Rollout:
 
     def analysis(self, horizon: timedelta, **standing: Any) -> Analysis:
         """The judge as a gate, for at most ``horizon``."""
-        from sretoolkit.rollout.analysis import Analysis
-
         return Analysis(
             judge=dict(self.judge),
             measures=tuple(measure.to_dict() for measure in self.measures),
@@ -211,9 +239,10 @@ class Rollout:
             parts: dict[str, Any] = {"workload": Workload.of({**self.workload.to_dict(), **place.get("workload", {})})}
             if self.router is not None:
                 parts["router"] = Router.of({**self.router.to_dict(), **place.get("router", {})})
-            sources = place.get("source")
-            measures = tuple(replace(each, source=sources) for each in self.measures) if sources else self.measures
-            yield replace(self, places=(), measures=measures, **parts)
+            source = place.get("source")
+            yield replace(
+                self, places=(), measures=on_source(self.measures, source) if source else self.measures, **parts
+            )
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sretoolkit.plan import Context, Gate, Step
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Compiled:
-    """The items of a plan, and lines that a person should know beside it."""
+    """The items of a plan, lines that a person should know beside it, and how long is judged at which shares (percent)."""
 
     items: Sequence[Step | Gate]
     notes: Sequence[str] = ()
+    judged: tuple[timedelta, tuple[int, ...]] | None = None
 
 
 class Strategy(Part):

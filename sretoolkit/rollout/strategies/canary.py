@@ -48,7 +48,7 @@ class Canary(Strategy):
         if self.ask:
             course.ask(f"all requests to {version} of {rollout.name}")
         self._promote(course, router, found, version)
-        return Compiled(items=course.items, notes=notes)
+        return Compiled(items=course.items, notes=notes, judged=(self.bake, self.steps))
 
     def _begin(self, course: Course, rollout: Rollout, router: Router, found: Found, version: str) -> None:
         first = 0 if router.by_replicas else self.instances or course.share(found.replicas, self.steps[0])
