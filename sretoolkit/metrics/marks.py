@@ -77,7 +77,7 @@ class WriteMarker(_Presence):
     title: str
     text: str
     tags: tuple[str, ...]
-    start: datetime = shown()  # when it was planned: an approval covers what is marked, not the second
+    start: datetime = shown()  # noqa: RUF009  when it was planned: an approval covers what is marked, not the second
     end: datetime | None = None
 
     @classmethod

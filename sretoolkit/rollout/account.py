@@ -62,5 +62,5 @@ def _show(*things: Any) -> None:
     from IPython import get_ipython
     from IPython.display import display
 
-    if get_ipython() is not None:  # type: ignore[no-untyped-call]
-        display(*things)
+    if get_ipython() is not None:
+        display(*things)  # type: ignore[no-untyped-call]
