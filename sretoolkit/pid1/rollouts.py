@@ -6,34 +6,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sretoolkit.errors import HostError, PlanError
+from sretoolkit.hosts import gitops
 from sretoolkit.hosts.cluster import Cluster
 
 _WATCH = 20.0  # seconds; a quiet watch is begun anew, so that a connection that died unnoticed is
-_GITOPS = {
-    "argocd.argoproj.io/instance": "Argo CD",
-    "argocd.argoproj.io/tracking-id": "Argo CD",
-    "kustomize.toolkit.fluxcd.io/name": "Flux",
-    "helm.toolkit.fluxcd.io/name": "Flux",
-}
-_WRITERS = {
-    "argocd-controller": "Argo CD",
-    "argocd-application-controller": "Argo CD",
-    "kustomize-controller": "Flux",
-    "helm-controller": "Flux",
-}
 
 
 def refuse(found: Mapping[str, Any], kind: str) -> None:
     """Raise `PlanError` for a workload that somebody else writes, or that does not roll out by itself."""
     meta, spec = found["metadata"], found["spec"]
     name = f"{kind} {meta['namespace']}/{meta['name']}"
-    marks = {**(meta.get("labels") or {}), **(meta.get("annotations") or {})}
-    by = next((system for mark, system in _GITOPS.items() if mark in marks), "")
-    writers = (str(each.get("manager", "")) for each in meta.get("managedFields") or ())
-    by = by or next((_WRITERS[writer] for writer in writers if writer in _WRITERS), "")
+    by = gitops.managed_by(found)
     if by:
-        hint = "change it in the repository that it is made from, and let that be synchronised"
-        raise PlanError(f"{name} is managed by {by}, which would take the change back", hint=hint)
+        raise PlanError(f"{name} is managed by {by}, which would take the change back", hint=gitops.HINT)
     owner = next((each for each in meta.get("ownerReferences") or () if each.get("controller")), None)
     if owner:
         hint = f"change the {owner['kind']} instead"
