@@ -73,7 +73,8 @@ class Calibrated(Judge):
         if not isinstance(before, Counts) or not before.samples or not 0 < share < 1:
             return None
         known = before.known
-        minutes = known.total.shape[1] * evidence.interval.total_seconds() / 60
+        seen = int(np.count_nonzero(~np.isnan(before.total).all(axis=0)))  # intervals of which anything is known
+        minutes = seen * evidence.interval.total_seconds() / 60
         rate = float(known.bad.sum()) / minutes  # bad events a minute, all requests
         noise = dispersion(None, known, known)
         expected = rate * share * horizon.total_seconds() / 60
