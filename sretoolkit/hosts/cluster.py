@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json as jsonlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Self, cast
 
@@ -17,6 +17,7 @@ from sretoolkit.report import plain
 
 _PAGE = 500
 _MERGE = {"Content-Type": "application/strategic-merge-patch+json"}
+_OPERATIONS = {"Content-Type": "application/json-patch+json"}
 
 
 class ClusterError(HostError):
@@ -81,6 +82,14 @@ class Cluster:
     def patch(self, path: str, change: Mapping[str, Any], *, timeout: float = 30) -> dict[str, Any]:
         """Change an object by a strategic merge patch; a resourceVersion in it must be the present one, or 409."""
         return self._ask("PATCH", path, timeout=timeout, json=change, headers=_MERGE)
+
+    def patch_json(
+        self, path: str, operations: Sequence[Mapping[str, Any]], *, dry_run: bool = False, timeout: float = 30
+    ) -> dict[str, Any]:
+        """Change an object by a JSON patch (RFC 6902), also of a custom resource; ``dry_run``: only the answer is made."""
+        params = {"dryRun": "All"} if dry_run else {}
+        body = list(operations)
+        return self._ask("PATCH", path, timeout=timeout, json=body, params=params, headers=_OPERATIONS)
 
     def watch(self, path: str, *, version: str, name: str, timeout: float) -> Iterator[dict[str, Any]]:
         """The events of one object of a list after a resource version, as they come, for at most ``timeout`` seconds."""
