@@ -8,15 +8,16 @@ DEMO := .demo
 DEMO_ENV := SRETOOLKIT_STORE_URL=sqlite:///$(CURDIR)/$(DEMO)/store.db SRETOOLKIT_JOURNAL_KEYS=$(CURDIR)/$(DEMO)/keys \
   SRETOOLKIT_RECORDS_FOLDER=$(CURDIR)/$(DEMO)/records
 
-.PHONY: help demo test lint types notebooks test-live test-ui test-faults bench pid1-score lab lock clean
+.PHONY: help demo test lint types notebooks test-live test-ui test-faults bench pid1-score judge-score lab lock clean
 
 help:
-	@echo "make demo         run a runbook on this machine, on record (no root, no services)"
+	@echo "make demo         a runbook and two canary rollouts on this machine, on record (no root, no services)"
 	@echo "make test         the hermetic tests"
 	@echo "make test-live    install (apt, root) and start the real systems, and test against them"
 	@echo "make test-ui      the panels in a real JupyterLab and a real browser (apt, root)"
 	@echo "make test-faults  every fault, in full loops"
 	@echo "make pid1-score   what is foretold of real containers against what docker stop then does (apt, root)"
+	@echo "make judge-score  how often the canary judges are right, on simulated canaries (long)"
 	@echo "make lint types notebooks | bench | lab | lock | clean"
 
 $(VENV)/bin/pip:
@@ -36,6 +37,7 @@ $(VENV)/.dev: $(VENV)/bin/pip requirements-dev.lock pyproject.toml
 demo: $(VENV)/.base
 	@mkdir -p $(DEMO)
 	@$(DEMO_ENV) $(BIN)/sretoolkit run pid1_health
+	@echo; $(DEMO_ENV) $(BIN)/sretoolkit demo canary
 	@echo; $(DEMO_ENV) $(BIN)/sretoolkit journal verify --all
 	@echo; echo "open the record in a browser:"; $(DEMO_ENV) $(BIN)/sretoolkit report last
 
@@ -76,6 +78,9 @@ bench: $(VENV)/.dev
 pid1-score: $(VENV)/.dev
 	tests/stack/install
 	$(BIN)/python -m tests.score
+
+judge-score: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.judge_score
 
 lab: $(VENV)/.dev
 	$(BIN)/sretoolkit lab

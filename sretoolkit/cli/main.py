@@ -15,6 +15,7 @@ _COMMANDS = {
     "approve": "control",
     "config": "machine",
     "control": "control",
+    "demo": "demo",
     "diff": "runs",
     "doctor": "machine",
     "journal": "journal",

@@ -127,7 +127,7 @@ class Keeper:
         """Make a track that state, instance by instance: a new one answers before an old one goes."""
         found = self.tracks.get(track)
         if state is None:
-            for each in found or []:
+            for each in list(found or []):
                 await self._removed(track, each)
             self.tracks.pop(track, None)
             self.versions.pop(track, None)

@@ -24,6 +24,7 @@ class Keeping:
         try:
             self._connection.connect(str(Path(folder) / SOCKET))
         except OSError as error:
+            self._connection.close()
             hint = "is it still running? `sretoolkit demo canary` starts a new one"
             raise Unreachable(
                 f"the keeper of {folder} does not answer: {error}", host="localhost", hint=hint
