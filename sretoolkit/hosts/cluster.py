@@ -79,6 +79,16 @@ class Cluster:
                 return found
             more = {"continue": follow}
 
+    def create(self, path: str, new: Mapping[str, Any], *, timeout: float = 30) -> dict[str, Any]:
+        """Make an object in the list at a path; 409 when there is one of that name."""
+        return self._ask("POST", path, timeout=timeout, json=new)
+
+    def delete(self, path: str, *, version: str = "", timeout: float = 30) -> dict[str, Any]:
+        """Delete an object, with what it owns, after it; ``version``: its resourceVersion must be that, or 409."""
+        only = {"preconditions": {"resourceVersion": version}} if version else {}
+        options = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background", **only}
+        return self._ask("DELETE", path, timeout=timeout, json=options)
+
     def patch(self, path: str, change: Mapping[str, Any], *, timeout: float = 30) -> dict[str, Any]:
         """Change an object by a strategic merge patch; a resourceVersion in it must be the present one, or 409."""
         return self._ask("PATCH", path, timeout=timeout, json=change, headers=_MERGE)
