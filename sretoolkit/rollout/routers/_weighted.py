@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
 from sretoolkit.errors import NoData, PlanError
 from sretoolkit.plan import Context
 from sretoolkit.rollout.cluster_object import ClusterObject
@@ -181,6 +179,8 @@ class Weighted(Router):
         return [side for side in map(self.side, rule.get(self.backends) or ()) if side]
 
     def _counted(self, ctx: Context, query: str) -> int:
+        import numpy as np
+
         from sretoolkit.metrics.source import connect
 
         if not self.source:
