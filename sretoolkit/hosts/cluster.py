@@ -6,16 +6,28 @@
 from __future__ import annotations
 
 import json as jsonlib
-from collections.abc import Iterator, Mapping, Sequence
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from urllib.parse import quote, urlencode
 
 from sretoolkit.errors import HostError, HTTPError, Unanswered, Unreachable
 from sretoolkit.http import Client
+from sretoolkit.http.client import Answer
 from sretoolkit.http.kubeconfig import remote_of, settings
 from sretoolkit.report import plain
 
+if TYPE_CHECKING:
+    from sretoolkit.plan import Context
+
+MANAGER = "sretoolkit"  # by this name our changes stand in an object's managedFields
 _PAGE = 500
+_AWAY = 90.0  # seconds that a server may be away: a restart, a new leader of its store
+_FAULTY = 15.0  # seconds of errors of its own; one that a webhook makes does not go away by itself
+_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+_BUSY = frozenset({429, 502, 503, 504})
 _MERGE = {"Content-Type": "application/strategic-merge-patch+json"}
 _OPERATIONS = {"Content-Type": "application/json-patch+json"}
 
@@ -32,11 +44,21 @@ class Cluster:
     """The cluster of a kubeconfig's context ("" = the current one, "in-cluster" = where this pod runs).
 
     Every request raises `ClusterError` when it is refused, and `Unreachable` when the API server does not answer.
+    ``patience`` gives the seconds for which one that is away or overloaded may be waited for, a minute and a half at the
+    most; without it nobody waits. A request may then reach the server twice: a change that came about at the first time
+    is refused at the second (409 for a resource version or a name, 404 for what is gone), and has to be looked at again.
     """
 
-    def __init__(self, context: str = "", *, kubeconfig: str = "") -> None:
+    def __init__(self, context: str = "", *, kubeconfig: str = "", patience: Callable[[], float] | None = None) -> None:
         self.context = context
         self.kubeconfig = kubeconfig
+        self._patience = patience
+        self._versions: dict[str, tuple[str, ...]] = {}
+
+    @classmethod
+    def shared(cls, ctx: Context, context: str) -> Self:
+        """The connection that the steps of a plan share; it is patient for as long as the running step has time."""
+        return ctx.use(("cluster", context), lambda: cls(context, patience=ctx.remaining))
 
     @property
     def name(self) -> str:
@@ -79,48 +101,93 @@ class Cluster:
                 return found
             more = {"continue": follow}
 
-    def create(self, path: str, new: Mapping[str, Any], *, timeout: float = 30) -> dict[str, Any]:
-        """Make an object in the list at a path; 409 when there is one of that name."""
-        return self._ask("POST", path, timeout=timeout, json=new)
-
-    def delete(self, path: str, *, version: str = "", timeout: float = 30) -> dict[str, Any]:
-        """Delete an object, with what it owns, after it; ``version``: its resourceVersion must be that, or 409."""
-        only = {"preconditions": {"resourceVersion": version}} if version else {}
-        options = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background", **only}
-        return self._ask("DELETE", path, timeout=timeout, json=options)
+    def create(
+        self, collection: str, body: Mapping[str, Any], *, dry_run: bool = False, timeout: float = 30
+    ) -> dict[str, Any]:
+        """Make an object of a list's kind; 409 when there is one of that name."""
+        return self._ask("POST", collection, timeout=timeout, json=body, params=_written(dry_run))
 
     def patch(self, path: str, change: Mapping[str, Any], *, timeout: float = 30) -> dict[str, Any]:
         """Change an object by a strategic merge patch; a resourceVersion in it must be the present one, or 409."""
-        return self._ask("PATCH", path, timeout=timeout, json=change, headers=_MERGE)
+        return self._ask("PATCH", path, timeout=timeout, json=change, params=_written(False), headers=_MERGE)
 
     def patch_json(
         self, path: str, operations: Sequence[Mapping[str, Any]], *, dry_run: bool = False, timeout: float = 30
     ) -> dict[str, Any]:
         """Change an object by a JSON patch (RFC 6902), also of a custom resource; ``dry_run``: only the answer is made."""
-        params = {"dryRun": "All"} if dry_run else {}
         body = list(operations)
-        return self._ask("PATCH", path, timeout=timeout, json=body, params=params, headers=_OPERATIONS)
+        return self._ask("PATCH", path, timeout=timeout, json=body, params=_written(dry_run), headers=_OPERATIONS)
 
-    def watch(self, path: str, *, version: str, name: str, timeout: float) -> Iterator[dict[str, Any]]:
-        """The events of one object of a list after a resource version, as they come, for at most ``timeout`` seconds."""
-        seconds = max(1, int(timeout))
-        query = (
-            f"{path}?watch=1&fieldSelector=metadata.name%3D{name}&resourceVersion={version}&timeoutSeconds={seconds}"
-        )
+    def delete(
+        self,
+        path: str,
+        *,
+        uid: str = "",
+        version: str = "",
+        propagation: Literal["Foreground", "Background", "Orphan"] = "Background",
+        grace: int | None = None,
+        timeout: float = 30,
+    ) -> dict[str, Any]:
+        """Delete an object, if it still is the one of that uid and resource version (else 409).
+
+        With "Foreground" it stays, marked, until all that it owns is gone. ``grace``: seconds that a pod is given.
+        """
+        same = {key: value for key, value in (("uid", uid), ("resourceVersion", version)) if value}
+        body: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
+        body |= {"preconditions": same} if same else {}
+        body |= {} if grace is None else {"gracePeriodSeconds": grace}
+        return self._ask("DELETE", path, timeout=timeout, json=body)
+
+    def served(self, group: str, *, timeout: float = 30) -> tuple[str, ...]:
+        """The versions of an API group that the server has, newest first; () when it has none. Asked once."""
+        if group not in self._versions:
+            try:
+                found = self.get(f"/apis/{group}", timeout=timeout).get("versions") or ()
+            except ClusterError as error:
+                if error.status != 404:
+                    raise
+                found = ()
+            self._versions[group] = tuple(sorted((str(each["version"]) for each in found), key=_age, reverse=True))
+        return self._versions[group]
+
+    def collection(self, group: str, plural: str, namespace: str) -> str:
+        """The path of a namespace's objects in the newest served version of their group; "" where there is none.
+
+        ``collection("policy", "poddisruptionbudgets", "shop")`` is of policy/v1, or of v1beta1 on an old server.
+        """
+        versions = self.served(group)
+        return f"/apis/{group}/{versions[0]}/namespaces/{quote(namespace)}/{plural}" if versions else ""
+
+    def watch(
+        self, path: str, *, version: str, timeout: float, name: str = "", labels: str = "", fields: str = ""
+    ) -> Iterator[dict[str, Any]]:
+        """The events of a list's objects after a resource version, as they come, for at most ``timeout`` seconds.
+
+        ``name``: of that object alone; ``labels`` and ``fields``: of those that these selectors name. Where one is patient
+        a connection that breaks off ends it early, without an error: whoever watches reads the object anew anyway.
+        """
+        chosen = {"fieldSelector": f"metadata.name={name}" if name else fields, "labelSelector": labels}
+        about: dict[str, Any] = {key: value for key, value in chosen.items() if value}
+        about |= {"watch": 1, "resourceVersion": version, "timeoutSeconds": max(1, int(timeout))}
         try:
-            with self._client.stream("GET", query, timeout=timeout) as (answer, lines):
-                if not answer.ok:
+            with self._client.stream("GET", f"{path}?{urlencode(about)}", timeout=timeout) as (answer, lines):
+                if not answer.ok and (self._patience is None or answer.status not in (*_BUSY, 500)):
                     raise self._refused("GET", path, answer)
-                for line in lines:
+                for line in lines if answer.ok else ():
                     if line.strip():
                         yield jsonlib.loads(line)
+                if answer.ok:
+                    return
         except Unanswered as error:
-            if not error.timed_out:
+            if error.timed_out:
+                return
+            if self._patience is None:
                 raise self._unreachable(error) from error
+        time.sleep(_PAUSE)  # who reads and watches again at once would ask a server in trouble at full speed
 
     def _ask(self, method: str, path: str, **request: Any) -> dict[str, Any]:
         try:
-            answer = self._client.send(method, path, **request)
+            answer = self._answer(method, path, **request)
         except Unanswered as error:
             raise self._unreachable(error) from error
         except HTTPError as error:
@@ -132,6 +199,26 @@ class Cluster:
         except ValueError as error:
             what = f"{self.name}: {path} answers what is no JSON ({answer.kind})"
             raise HostError(what, host=self.name, hint="is that address an API server?") from error
+
+    def _answer(self, method: str, path: str, **request: Any) -> Answer:
+        """What the server says in the end: it is asked again while it cannot take the request and there is patience."""
+        began, pause = time.monotonic(), _PAUSE
+        left = 0.0 if self._patience is None else self._patience()
+        while True:
+            spent = time.monotonic() - began
+            try:
+                answer = self._client.send(method, path, **request)
+            except Unanswered:
+                if spent + pause >= min(_AWAY, left):
+                    raise
+            else:
+                most = {500: _FAULTY}.get(answer.status, _AWAY if answer.status in _BUSY else 0.0)
+                asked = answer.headers.get("Retry-After", "")
+                pause = max(pause, float(asked)) if asked.isdecimal() else pause
+                if spent + pause >= min(most, left):
+                    return answer
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _unreachable(self, error: Unanswered) -> Unreachable:
         hint = error.hint or "does `kubectl version` answer?"
@@ -148,3 +235,16 @@ class Cluster:
         }
         what = f"{self.name}: {method} {path}: {said}"
         return ClusterError(what, host=self.name, status=answer.status, hint=hints.get(answer.status, ""))
+
+
+def _written(dry_run: bool) -> dict[str, str]:
+    return {"fieldManager": MANAGER, **({"dryRun": "All"} if dry_run else {})}
+
+
+def _age(version: str) -> tuple[int, int, int]:
+    """What Kubernetes goes by: v2 before v1 before v1beta2 before v1alpha1."""
+    found = re.fullmatch(r"v(\d+)(?:(alpha|beta)(\d+))?", version)
+    if found is None:
+        return -1, 0, 0
+    major, stage, minor = found.groups()
+    return {"alpha": 0, "beta": 1}.get(stage, 2), int(major), int(minor or 0)

@@ -126,7 +126,7 @@ class TemplateStep(Step):
         raise NotImplementedError
 
     def _cluster(self, ctx: Context) -> Cluster:
-        return ctx.use(("cluster", self.context), lambda: Cluster(self.context))
+        return Cluster.shared(ctx, self.context)
 
     def _get(self, ctx: Context) -> dict[str, Any]:
         return self._cluster(ctx).get(_path(self.namespace, self.kind, self.name), timeout=min(30, ctx.remaining()))

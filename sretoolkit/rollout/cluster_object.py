@@ -57,7 +57,7 @@ class ClusterObject:
 
     def cluster(self, ctx: Context) -> Cluster:
         """The connection that the steps of a plan share."""
-        return ctx.use(("cluster", self.context), lambda: Cluster(self.context))
+        return Cluster.shared(ctx, self.context)
 
     def collection(self, ctx: Context) -> str:
         """The path of all such objects of the namespace; raises `PlanError` where no understood version is served."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.stack.kubernetes import Cluster, KubernetesMissingError, cluster
+from tests.stack.kubernetes import control_plane as plane
 
 CONGESTION = "net.ipv4.tcp_congestion_control"
 
@@ -31,6 +32,17 @@ def kube() -> Iterator[Cluster]:
     with ExitStack() as stack:
         try:
             started = stack.enter_context(cluster())
+        except KubernetesMissingError as error:
+            pytest.skip(str(error))
+        yield started
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[Cluster]:
+    """One API server with its controllers and pods that are only told of; skipped where it is not built."""
+    with ExitStack() as stack:
+        try:
+            started = stack.enter_context(plane())
         except KubernetesMissingError as error:
             pytest.skip(str(error))
         yield started

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 
 from sretoolkit.clock import poll
@@ -41,11 +42,15 @@ def unpacked(name: str, major: str) -> Path:
 class Process:
     """One child with its log in ``folder``; `wait_for` an address, then `stop` by its own pid."""
 
-    def __init__(self, folder: Path, name: str, command: list[str]) -> None:
+    def __init__(
+        self, folder: Path, name: str, command: list[str], *, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
         with self.log.open("ab") as log:
-            self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder)
+            self.child = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, env=environment
+            )
 
     def wait_for(self, url: str, *, timeout: float = 30) -> None:
         """Return once ``url`` answers; raises `RuntimeError` with the log when the process ends or stays silent."""
