@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,6 +18,7 @@ from sretoolkit.errors import ConfigError, StoreUnavailable, UnknownPlugin
 from sretoolkit.journal import Keys, close_run, open_run
 from sretoolkit.store import Store, open_store
 from sretoolkit.store.store import RESERVE
+from tests.conftest import REPOSITORY
 from tests.store.store_contract import StoreContract
 
 
@@ -154,3 +157,20 @@ def test_bytes_that_are_no_text_are_shown_not_raised(store: Store) -> None:
     """Damage, or an edit, in a text of the database is readable, so that verify can name its place."""
     store.write("INSERT INTO touched (run, target) VALUES ('1', CAST(x'61ff62' AS TEXT))")
     assert "a\\xffb" == store.read("SELECT target FROM touched")[0]["target"]
+
+
+def test_what_is_written_stays_when_other_connections_and_processes_come_and_go(store: Store) -> None:
+    """A second connection of this process must not drop the first one's locks: another process would delete the log."""
+    program = f"from sretoolkit.store import Store\nwith Store({store.url!r}) as other: other.read('SELECT 1')"
+    store.write(
+        "INSERT INTO controls (run, verb, subject, actor, reason, at) VALUES ('r', 'stop', '', 'a', 'first', 0)"
+    )
+    with Store(store.url) as second:
+        second.read("SELECT 1")
+    subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, check=True, timeout=60)
+    store.write("INSERT INTO controls (run, verb, subject, actor, reason, at) VALUES ('r', 'stop', '', 'a', 'last', 0)")
+    path = store.url.partition("://")[2]
+    listed = f"import sqlite3; print(sqlite3.connect({path!r}).execute('SELECT reason FROM controls').fetchall())"
+    done = subprocess.run([sys.executable, "-c", listed], check=True, capture_output=True, text=True, timeout=60)
+
+    assert "[('first',), ('last',)]" == done.stdout.strip()

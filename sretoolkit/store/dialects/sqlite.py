@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -51,7 +52,11 @@ class Sqlite(Dialect):
     def connect(self) -> Any:
         """Open (and create, readable by its owner alone) the file."""
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+        # Never open a file that is there already: closing it would drop the locks that SQLite holds on it for the other
+        # connections of this process. The next process to close would then take itself for the last one, and delete the
+        # log under us, with all that we write to it from then on.
+        with suppress(FileExistsError):
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         connection = sqlite3.connect(self.path, timeout=self.timeout, isolation_level=None, check_same_thread=False)
         connection.row_factory = sqlite3.Row
         connection.text_factory = _text
