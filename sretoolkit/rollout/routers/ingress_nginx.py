@@ -223,7 +223,9 @@ class IngressNginx(Router):
         except ClusterError as error:
             if error.status != 409:
                 raise
-            raise self.second.changed(ctx, "made by somebody else", "missing") from error
+            found = self.second.read(ctx)  # it may have been made at a first try whose answer was lost
+            if not _made(found) or (self.share(found), self.led(found)) != (self.share(made), self.led(made)):
+                raise self.second.changed(ctx, "made by somebody else", "missing") from error
 
     def _remove(self, ctx: Context, found: Mapping[str, Any]) -> None:
         path = f"{self.second.collection(ctx)}/{quote(self.second.name)}"
