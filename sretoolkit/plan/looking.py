@@ -14,6 +14,8 @@ from sretoolkit.plan.context import Context
 from sretoolkit.plan.gate import Gate, Verdict
 from sretoolkit.plan.history import Item
 
+_LOOK = 30.0  # seconds that one look may take
+
 
 def look_until_decided(
     gate: Gate,
@@ -60,6 +62,7 @@ def look_until_decided(
 def _ask(gate: Gate, context: Context, attention: Attention, index: int) -> Verdict:
     """One look, in a thread so that a slow source cannot keep an abort waiting; a look only reads, it may be left."""
     answer: list[Verdict] = []
+    context.start(_LOOK)  # not what is left of the step before, which may be nothing
 
     def check() -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
@@ -13,7 +14,7 @@ from sretoolkit.clock import FakeClock, poll
 from sretoolkit.config import Config
 from sretoolkit.errors import GateFailed
 from sretoolkit.lease import find_leases
-from sretoolkit.plan import Context, ManualGate, Plan
+from sretoolkit.plan import Context, Gate, ManualGate, Plan, Verdict
 from sretoolkit.plan.control import tell
 from sretoolkit.plan.session import Session
 from sretoolkit.store import Store
@@ -42,6 +43,29 @@ def test_a_failed_gate_undoes(world: Folder, session: NewSession) -> None:
     with pytest.raises(GateFailed, match="failed") as caught:
         Plan("t", [world.step("a"), world.gate(), world.step("b")]).run()
     assert (3, "old", "old") == (caught.value.exit_code, world["a"], world["b"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hurried(Gate):
+    """Passes when it looked three times; keeps how long each look was allowed to take."""
+
+    def describe(self) -> str:
+        """What it wants."""
+        return "three looks"
+
+    def check(self, ctx: Context) -> Verdict:
+        """Seconds left."""
+        return Verdict("passed" if len(ctx.evidence) == 2 else "continue", evidence={"left": ctx.remaining()})
+
+
+def test_each_look_has_time_of_its_own(world: Folder, session: NewSession, config: Config) -> None:
+    """A gate that is open for longer than the step before might take still gives each look its full time."""
+    current = session()
+    gate = Hurried(interval=timedelta(minutes=10), horizon=timedelta(hours=1))
+
+    assert Plan("t", [world.step("a"), gate]).run(context=Context(config=config, clock=FakeClock())).ok
+    looks = current.journal.entries(kind="gate-looked")
+    assert [30.0] * 3 == [look.payload["verdict"]["evidence"]["left"] for look in looks]
 
 
 @pytest.mark.parametrize(("policy", "expected"), [("fail", "old"), ("hold", "new")])
