@@ -16,9 +16,9 @@ from urllib.parse import quote
 
 from sretoolkit.errors import HostError, PlanError
 from sretoolkit.hosts.cluster import Cluster, ClusterError
+from sretoolkit.hosts.kubernetes_workloads import SETTLED, refuse, wait
 from sretoolkit.http.kubeconfig import current_context
 from sretoolkit.pid1.cluster import survey
-from sretoolkit.pid1.rollouts import SETTLED, refuse, wait
 from sretoolkit.plan import Context, Gate, Plan, Step, Verdict
 
 Kind = Literal["Deployment", "StatefulSet", "DaemonSet"]

@@ -41,11 +41,11 @@ def wait(cluster: Cluster, path: str, found: Mapping[str, Any], *, timeout: Call
 
     Raises `HostError` when it fails, when the object goes or is changed once more, and when time is up.
     """
-    kind, meta, stale = str(found["kind"]), found["metadata"], _stuck(found)
+    kind, meta, stale = str(found["kind"]), found["metadata"], failing(found)
     name, wanted = f"{kind} {meta['namespace']}/{meta['name']}", int(meta["generation"])
     while True:
         _judged(found, name, wanted, stale, cluster.name)
-        if _settled(found):
+        if settled(found):
             return
         if timeout() <= 0.2:
             hint = f"kubectl -n {meta['namespace']} describe pods tells why the new ones are not available"
@@ -59,7 +59,7 @@ def wait(cluster: Cluster, path: str, found: Mapping[str, Any], *, timeout: Call
                 break
             found = {"kind": kind, **event["object"]}
             _judged(found, name, wanted, stale, cluster.name)
-            if _settled(found):
+            if settled(found):
                 return
         found = {"kind": kind, **cluster.get(path, timeout=max(1.0, min(30.0, timeout())))}
 
@@ -68,13 +68,13 @@ def _judged(found: Mapping[str, Any], name: str, wanted: int, stale: str, cluste
     if int(found["metadata"]["generation"]) != wanted:
         hint = "see who (kubectl get -o yaml --show-managed-fields), then plan anew"
         raise HostError(f"{name} was changed by somebody else during its rollout", host=cluster, hint=hint)
-    stuck = _stuck(found)
-    if stuck and stuck != stale and _observed(found):
+    stuck = failing(found)
+    if stuck and stuck != stale and observed(found):
         hint = "kubectl describe pods tells why the new ones are not available; the old ones go on"
         raise HostError(f"{name}: the rollout does not get on: {stuck}", host=cluster, hint=hint)
 
 
-def _stuck(found: Mapping[str, Any]) -> str:
+def failing(found: Mapping[str, Any]) -> str:
     """Since when and why a rollout has made no progress; an earlier one's word stays for a while after a change."""
     for condition in (found.get("status") or {}).get("conditions") or ():
         if condition.get("reason") == "ProgressDeadlineExceeded":
@@ -82,12 +82,14 @@ def _stuck(found: Mapping[str, Any]) -> str:
     return ""
 
 
-def _observed(found: Mapping[str, Any]) -> bool:
+def observed(found: Mapping[str, Any]) -> bool:
+    """Whether its controller has seen the object as it is now; before that its status tells of what was."""
     return int((found.get("status") or {}).get("observedGeneration") or 0) >= int(found["metadata"]["generation"])
 
 
-def _settled(found: Mapping[str, Any]) -> bool:
-    return _observed(found) and SETTLED[str(found["kind"])](found["spec"], found["status"])
+def settled(found: Mapping[str, Any]) -> bool:
+    """Whether every instance is of the present template and available."""
+    return observed(found) and SETTLED[str(found["kind"])](found["spec"], found["status"])
 
 
 def _deployment(spec: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
