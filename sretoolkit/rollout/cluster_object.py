@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from urllib.parse import quote
 
 from sretoolkit.errors import HostError, PlanError
 from sretoolkit.hosts import gitops
-from sretoolkit.hosts.cluster import Cluster, ClusterError
+from sretoolkit.hosts.cluster import MANAGER, Cluster, ClusterError
 from sretoolkit.plan import Context
 from sretoolkit.rollout.json_patch import dropped, operations
 
@@ -47,7 +48,7 @@ class ClusterObject:
     @property
     def resource(self) -> str:
         """As kubectl takes it: ``httproutes.gateway.networking.k8s.io/web``."""
-        return f"{self.plural}.{self.group}/{self.name}"
+        return f"{self.plural}{'.' if self.group else ''}{self.group}/{self.name}"
 
     @property
     def kubectl(self) -> str:
@@ -55,12 +56,24 @@ class ClusterObject:
         context = f" --context {self.context}" if self.context and self.context != "in-cluster" else ""
         return f"kubectl{context} -n {self.namespace}"
 
+    def by_hand(self, program: str, written: str) -> str:
+        """The command that lets jq alter the object by a program and patches the ``written`` fields, as jq names them.
+
+        It is refused (409) when somebody changes the object between. ``kubectl replace`` would not do: it writes the
+        resource version into what a later ``kubectl apply`` compares with, which then fails.
+        """
+        patch = f"{program} | {{metadata: {{resourceVersion: .metadata.resourceVersion}}, {written}}}"
+        read = f"{self.kubectl} get {self.resource} -o json | jq {shlex.quote(patch)}"
+        return f'{self.kubectl} patch {self.resource} --type=merge -p "$({read})"'
+
     def cluster(self, ctx: Context) -> Cluster:
         """The connection that the steps of a plan share."""
         return Cluster.shared(ctx, self.context)
 
     def collection(self, ctx: Context) -> str:
         """The path of all such objects of the namespace; raises `PlanError` where no understood version is served."""
+        if not self.group:
+            return f"/api/v1/namespaces/{quote(self.namespace)}/{self.plural}"
         served = self.cluster(ctx).served(self.group, timeout=min(30, ctx.remaining()))
         version = next((each for each in self.versions if each in served), "")
         if not version:
@@ -83,7 +96,7 @@ class ClusterObject:
         """The object now; raises `HostError` when there is none."""
         found = self.find(ctx)
         if found is None:
-            hint = f"{self.kubectl} get {self.plural}.{self.group}"
+            hint = f"{self.kubectl} get {self.resource.rpartition('/')[0]}"
             raise HostError(f"there is no {self.label}", host=self.cluster(ctx).name, hint=hint)
         return found
 
@@ -129,7 +142,7 @@ class ClusterObject:
                     raise
             found = self.read(ctx)
             if mine(found) not in (ours, mine(meant)):  # what is meant may have come about though its answer was lost
-                raise self.changed(ctx, mine(found), ours)
+                raise self.changed(ctx, mine(found), ours, by=gitops.last_writer(found, but=MANAGER))
         self._kept(ctx, meant, answer)
         return answer
 
@@ -155,10 +168,10 @@ class ClusterObject:
             found = self._next(ctx, found, min(_WATCH, left))
         return found
 
-    def changed(self, ctx: Context, seen: Any, left: Any) -> HostError:
-        """What is raised when somebody else has changed what is ours."""
+    def changed(self, ctx: Context, seen: Any, left: Any, *, by: str = "") -> HostError:
+        """What is raised when somebody else has changed what is ours; ``by``: who, where that is known."""
         hint = f"see who ({self.kubectl} get {self.resource} -o yaml --show-managed-fields), then plan anew"
-        what = f"{self.label} was changed by somebody else meanwhile: it is {seen!r}, it was {left!r}"
+        what = f"{self.label} was changed by {by or 'somebody else'} meanwhile: it is {seen!r}, it was {left!r}"
         return HostError(what, host=self.cluster(ctx).name, hint=hint)
 
     def _next(self, ctx: Context, found: Mapping[str, Any], left: float) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -155,9 +154,8 @@ class Weighted(Router):
         )
 
     def by_hand(self, percent: int) -> str:
-        """Reads the object, sets both weights with jq and replaces it, if nobody changed it between."""
-        command = f"{self.object.kubectl} get {self.object.resource} -o json"
-        return f"{command} | jq {shlex.quote(self._program(percent))} | {self.object.kubectl} replace -f -"
+        """Reads the object, sets both weights with jq and patches its rules, if nobody changed it between."""
+        return self.object.by_hand(self._program(percent), f"spec: {{{self.rules}: .spec.{self.rules}}}")
 
     def _program(self, percent: int) -> str:
         stable, candidate = self.selected

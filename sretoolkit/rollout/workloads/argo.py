@@ -5,7 +5,6 @@ It brings its own canary: use it with the strategy ``rolling``.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -156,12 +155,11 @@ class Argo(Workload):
         return sorted((each for each in all_ if each.version != now), key=lambda each: each.number, reverse=True)
 
     def by_hand(self, track: str, state: Mapping[str, Any] | None) -> str:
-        """Reads the Rollout, writes the image with jq and replaces it, if nobody changed it between."""
+        """Reads the Rollout, writes the image with jq and patches it, if nobody changed it between."""
         if state is None:
             return ""
-        command = f"{self.object.kubectl} get {self.object.resource} -o json"
-        program = shlex.quote(program_for(self.container, str(state["version"])))
-        return f"{command} | jq {program} | {self.object.kubectl} replace -f -"
+        containers = "spec: {template: {spec: {containers: .spec.template.spec.containers}}}"
+        return self.object.by_hand(program_for(self.container, str(state["version"])), containers)
 
     def phase(self, found: Mapping[str, Any]) -> tuple[str, str]:
         """Phase and message as its own command line tells them: Progressing until the controller has seen the last change."""
