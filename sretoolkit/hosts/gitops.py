@@ -28,3 +28,19 @@ def managed_by(found: Mapping[str, Any]) -> str:
     by = next((system for mark, system in _MARKS.items() if mark in marks), "")
     writers = (str(each.get("manager", "")) for each in meta.get("managedFields") or ())
     return by or next((_WRITERS[writer] for writer in writers if writer in _WRITERS), "")
+
+
+def last_writer(found: Mapping[str, Any], *, but: str = "") -> str:
+    """Who changed an object last, and when, by its managedFields ("kubectl-edit, 2026-11-01T14:05:00Z"); "" when unknown.
+
+    ``but``: a manager that is not meant, such as oneself; who writes the status alone is not meant either.
+    """
+    managers = [
+        each
+        for each in found["metadata"].get("managedFields") or ()
+        if each.get("manager") != but
+        and each.get("subresource") != "status"
+        and set(each.get("fieldsV1") or {"f:spec": 0}) - {"f:status"}
+    ]
+    last = max(managers, key=lambda each: str(each.get("time", "")), default=None)
+    return f"{last['manager']}, {last.get('time', 'at an unknown time')}" if last else ""
