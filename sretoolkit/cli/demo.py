@@ -25,8 +25,7 @@ def canary_command() -> None:
 
     Under two minutes. Only processes of this user on loopback, in a folder that is removed; the runs stay on record.
     """
-    from sretoolkit.config import Config
-    from sretoolkit.rollout.local.opening import SOURCE, open_shop
+    from sretoolkit.rollout.local import open_shop
     from sretoolkit.runbook.signals import Signals
 
     signals = Signals()
@@ -34,7 +33,7 @@ def canary_command() -> None:
     signals.listen()
     try:
         with open_shop() as shop:
-            config = _with_source(Config.load(), SOURCE, shop)
+            config = shop.config
             click.echo(
                 f"A shop of three processes of version 1.0, with 150 customers a second: http://127.0.0.1:{shop.port}/"
             )
@@ -51,15 +50,6 @@ def canary_command() -> None:
 
 def _interrupt() -> None:
     raise KeyboardInterrupt
-
-
-def _with_source(config: Config, name: str, shop: Shop) -> Config:
-    """The user's own configuration, and the shop's metrics in it."""
-    from sretoolkit.config import Config as Made
-    from sretoolkit.config import Value
-
-    more = {f"sources.{name}.{key}": value for key, value in shop.source.items()}
-    return Made({**config.values, **{key: Value(key, value, "demo") for key, value in more.items()}})
 
 
 def _wait_for_customers(shop: Shop) -> None:

@@ -50,3 +50,8 @@ class Recovered(Gate):
         good = worst > self.limit if self.above else worst < self.limit
         said = f"{self.sli} is {worst:.4g}, the limit is {self.limit:g}"
         return Verdict("passed" if good else "continue", said, {**about, "value": worst})
+
+
+def recovered(sli: str, source: str, limit: float, over: timedelta = timedelta(minutes=1)) -> Recovered:
+    """The gate that `Rollout.rollback` asks in the end: the indicator is below ``limit`` over that time after the way back."""
+    return Recovered(sli=sli, source=source, limit=limit, least=over)

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 from sretoolkit.config import Config
+from sretoolkit.errors import NoData
 from sretoolkit.rollout.analysis import preflight
+from sretoolkit.rollout.backtest import backtest, placebo
 from sretoolkit.rollout.evidence import Counts
 from sretoolkit.rollout.judge import Judge
 from sretoolkit.rollout.measure import Measure, measured
+from sretoolkit.rollout.rollout import Rollout
 from tests.stack.prometheus import Prometheus
 
 pytestmark = pytest.mark.live
@@ -129,3 +132,37 @@ def test_what_can_be_decided_is_said_before_the_start(server: Prometheus) -> Non
     assert ["high"] == [finding.severity for finding in report.findings]
     assert "at 5 %" in report.findings[0].summary
     assert ["NO", "yes"] == [row[-1] for row in report.tables[0].rows]
+
+
+def service(candidate: str) -> Rollout:
+    """A rollout of which only the judge and its measures matter here."""
+    part = {"kind": "local", "folder": "/nowhere"}
+    return Rollout.of("web", {
+        "workload": part, "router": part, "strategy": {"kind": "canary"}, "measures": [measure(candidate).to_dict()],
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize(("candidate", "answer"), [("web-bad-.*", "failed"), ("web-good-.*", "passed")])
+def test_a_backtest_says_what_the_judge_would_have_said(server: Prometheus, candidate: str, answer: str) -> None:
+    """Asked once, replayed look by look, up to the decision and no further."""
+    report = backtest(service(candidate), DEPLOYED, horizon=timedelta(minutes=28), config=config_of(server))
+
+    assert answer == report.tables[0].rows[0][1]
+    assert 5 <= report.facts["looks"] <= 28
+    assert "errors: evidence" in str(report)
+
+
+def test_old_instances_in_the_candidates_place_are_not_failed(server: Prometheus) -> None:
+    """Four alike: no false alarm; each is judged."""
+    report = placebo(service("web-bad-.*"), DEPLOYED, horizon=timedelta(minutes=30), config=config_of(server))
+
+    assert ["info"] == [finding.severity for finding in report.findings]
+    assert 4 == len(report.tables[0].rows)
+
+
+def test_a_backtest_without_data_is_an_error(server: Prometheus) -> None:
+    """A time of which nobody knows anything is not called good."""
+    with pytest.raises(NoData, match="no data"):
+        backtest(
+            service("web-bad-.*"), DEPLOYED - timedelta(days=3), horizon=timedelta(minutes=30), config=config_of(server)
+        )

@@ -51,6 +51,7 @@ class Keeper:
         self.proxy = Proxy()
         self.tracks: dict[str, list[Instance]] = {}
         self.versions: dict[str, str] = {}  # of a track that has no instance just now, too
+        self.history: list[str] = []  # versions that the stable track had, oldest first
         self._numbers = iter(range(1, 1_000_000))
         self._change = asyncio.Lock()
         self._recommend: Instance | None = None
@@ -112,6 +113,7 @@ class Keeper:
             "tracks": {name: self._track(name) for name in self.tracks},
             "ended": {name: [_last_words(each) for each in found if each.ended] for name, found in self.tracks.items()},
             "weight": self.proxy.weight,
+            "history": self.history,
             "match": self.proxy.match,
             "mirror": self.proxy.mirror,
             "counted": dict(self.proxy.counted),
@@ -136,6 +138,8 @@ class Keeper:
         wanted = int(state.get("replicas", len(found or []) or 1))
         if not version:
             raise KeeperError(f"the track {track} has no version yet")
+        if track == "stable" and self.versions.get(track, version) != version:
+            self.history.append(self.versions[track])
         self.versions[track] = version
         found = self.tracks.setdefault(track, [])
         old = [each for each in found if each.version != version or each.ended]

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sretoolkit.clock import poll
-from sretoolkit.config import Config
+from sretoolkit.config import Config, Value
 from sretoolkit.errors import HostError
 from sretoolkit.plan import Context
 from sretoolkit.rollout.local.keeper import MEASURED, READY
@@ -59,6 +60,12 @@ class Shop:
             "patience": "10s",
             **more,
         })  # fmt: skip
+
+    @property
+    def config(self) -> Config:
+        """The user's own configuration, with the shop's metrics in it."""
+        more = {f"sources.{SOURCE}.{key}": value for key, value in self.source.items()}
+        return Config({**Config.load().values, **{key: Value(key, value, "the shop") for key, value in more.items()}})
 
     @property
     def served(self) -> dict[str, int]:
@@ -126,3 +133,21 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait(timeout=10)
+
+
+def keep_open(**options: Any) -> OpenShop:
+    """`open_shop` without a block, for a notebook: it stays open until ``close()`` or the end of this process."""
+    return OpenShop(**options)
+
+
+class OpenShop(Shop):
+    """A shop that its holder closes."""
+
+    close: Callable[[], None]
+
+    def __init__(self, **options: Any) -> None:
+        stack = ExitStack()
+        opened = stack.enter_context(open_shop(**options))
+        super().__init__(opened.folder, opened.port)
+        object.__setattr__(self, "close", stack.close)
+        atexit.register(stack.close)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from sretoolkit.errors import PlanError
 from sretoolkit.plan import Context
 from sretoolkit.rollout.local.keeping import keeping
-from sretoolkit.rollout.workload import CANDIDATE, STABLE, Found, Workload
+from sretoolkit.rollout.workload import CANDIDATE, STABLE, Found, Revision, Workload
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,3 +56,10 @@ class Local(Workload):
         """The last words of processes that ended by themselves."""
         ended = keeping(ctx, self.folder).tell("look")["ended"].get(track) or []
         return f"{len(ended)} ended by itself: {ended[0]}" if ended else ""
+
+    def revisions(self, ctx: Context) -> Sequence[Revision]:
+        """What the stable processes were before, since the keeper began."""
+        history: list[str] = keeping(ctx, self.folder).tell("look")["history"]
+        return [
+            Revision(number=number, version=version) for number, version in reversed(list(enumerate(history, start=1)))
+        ]
