@@ -29,6 +29,7 @@ _FAULTY = 15.0  # seconds of errors of its own; one that a webhook makes does no
 _PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 _BUSY = frozenset({429, 502, 503, 504})
 _MERGE = {"Content-Type": "application/strategic-merge-patch+json"}
+_METADATA = {"Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"}
 _OPERATIONS = {"Content-Type": "application/json-patch+json"}
 
 
@@ -88,6 +89,16 @@ class Cluster:
     def get(self, path: str, *, timeout: float = 30, **params: str | int) -> dict[str, Any]:
         """One object, or the first page of a list."""
         return self._ask("GET", path, timeout=timeout, params=params)
+
+    def has(self, path: str, *, timeout: float = 30) -> bool:
+        """Whether an object is there; its content is not even asked for, so that it may be a Secret."""
+        try:
+            self._ask("GET", path, timeout=timeout, headers=_METADATA)
+        except ClusterError as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
 
     def items(self, path: str, *, timeout: float = 60, **params: str | int) -> list[dict[str, Any]]:
         """All objects of a list, page by page."""

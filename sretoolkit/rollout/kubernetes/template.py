@@ -11,7 +11,12 @@ from sretoolkit.errors import PlanError
 from sretoolkit.rollout.kubernetes.tracks import MARK, chosen, value
 from sretoolkit.rollout.workload import STABLE
 
-_NOT_COPIED = ("kubectl.kubernetes.io/last-applied-configuration", "deployment.kubernetes.io/revision")
+_NOT_COPIED = (
+    "kubectl.kubernetes.io/last-applied-configuration",
+    "deployment.kubernetes.io/revision",
+    "meta.helm.sh/release-name",
+    "meta.helm.sh/release-namespace",
+)
 
 
 def container(template: Mapping[str, Any], name: str, label: str) -> dict[str, Any]:
