@@ -220,7 +220,7 @@ def main() -> None:
             count = getattr(found, goal.share)
             peers = [
                 cell(
-                    make,
+                    make(by_name[name].metric),
                     by_name[name],
                     world,
                     horizon=goal.horizon,
