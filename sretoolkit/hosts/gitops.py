@@ -31,16 +31,14 @@ def managed_by(found: Mapping[str, Any]) -> str:
 
 
 def last_writer(found: Mapping[str, Any], *, but: str = "") -> str:
-    """Who changed an object last, and when, by its managedFields ("kubectl-edit, 2026-11-01T14:05:00Z"); "" when unknown.
+    """Who changed an object's spec last, and when ("kubectl-edit, 2026-11-01T14:05:00Z"); "" when it does not tell.
 
-    ``but``: a manager that is not meant, such as oneself; who writes the status alone is not meant either.
+    By its managedFields. ``but``: a manager that is not meant, such as oneself.
     """
     managers = [
         each
         for each in found["metadata"].get("managedFields") or ()
-        if each.get("manager") != but
-        and each.get("subresource") != "status"
-        and set(each.get("fieldsV1") or {"f:spec": 0}) - {"f:status"}
+        if each.get("manager") != but and "f:spec" in (each.get("fieldsV1") or {})
     ]
     last = max(managers, key=lambda each: str(each.get("time", "")), default=None)
     return f"{last['manager']}, {last.get('time', 'at an unknown time')}" if last else ""

@@ -87,7 +87,8 @@ class Settling:
         found = self._found
         if found["spec"]["template"] != self._template:
             by = gitops.last_writer(found, but=MANAGER)
-            raise self._error(f"its template was changed by {by or 'somebody else'} meanwhile", "")
+            hint = f"{self.thing.kubectl} get {self.thing.resource} -o yaml --show-managed-fields tells more; then plan anew"
+            raise self._error(f"its template was changed by {by or 'somebody else'} meanwhile", "", hint)
         if not observed(found):
             return False
         if not self.growing:
@@ -119,8 +120,8 @@ class Settling:
         mine = owned(list(self._pods.values()), self._found)
         return [pod for pod in mine if told.of_template(pod, self._template)]
 
-    def _error(self, what: str, why: str) -> HostError:
-        hint = f"{self.thing.kubectl} describe pods, and logs --previous, tell more; the old pods go on"
+    def _error(self, what: str, why: str, hint: str = "") -> HostError:
+        hint = hint or f"{self.thing.kubectl} describe pods, and logs --previous, tell more; the old pods go on"
         said = f"{self.thing.label}: {what}{f': {why}' if why else ''}"
         return HostError(said, host=self.thing.cluster(self.ctx).name, hint=hint)
 

@@ -19,7 +19,7 @@ from sretoolkit.report import Finding
 from sretoolkit.rollout.cluster_object import ClusterObject
 from sretoolkit.rollout.kubernetes import pods as told
 from sretoolkit.rollout.kubernetes.template import refers_to
-from sretoolkit.rollout.kubernetes.tracks import query
+from sretoolkit.rollout.kubernetes.tracks import owned, query
 
 _NUMBER = re.compile(r"([0-9.]+(?:[eE][+-]?[0-9]+)?)([a-zA-Z]*)")
 _UNITS = {"": 1.0, "n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
@@ -85,7 +85,8 @@ class Surroundings:
         for budget in self.budgets(labels) if going > 0 else ():
             selector = budget["spec"]["selector"].get("matchLabels") or {}
             pods = self.listed("", "pods", "how many pods are ready", labels=query(selector))
-            stay = sum(told.ready(pod) for pod in pods) - going
+            unready = sum(not told.ready(pod) for pod in owned(list(pods), found))  # these go first
+            stay = sum(told.ready(pod) for pod in pods) - max(0, going - unready)
             needed = _needed(budget["spec"], len(pods) - going)
             if stay < needed and isinstance(budget["spec"].get("minAvailable"), int):
                 name = budget["metadata"]["name"]

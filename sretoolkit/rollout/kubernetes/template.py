@@ -63,6 +63,15 @@ def set_version(
         holder[key] = names.get((kind, holder[key]), holder[key])
 
 
+def with_version(
+    template: Mapping[str, Any], version: str, *, name: str, references: Mapping[str, str], label: str
+) -> dict[str, Any]:
+    """The same of a copy."""
+    changed = deepcopy(dict(template))
+    set_version(changed, version, name=name, references=references, label=label)
+    return changed
+
+
 def refers_to(template: dict[str, Any]) -> set[tuple[str, str]]:
     """Kind and name of every ConfigMap and Secret that a template's pods cannot start without."""
     return {
