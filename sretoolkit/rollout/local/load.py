@@ -55,7 +55,7 @@ class Load:
     async def _one(self) -> None:
         self.counted["sent"] += 1
         try:
-            reader, writer = self._free.pop() if self._free else await asyncio.open_connection("127.0.0.1", self.port)
+            reader, writer = await self._connection()
             writer.write(wire.request("/"))
             told = await asyncio.wait_for(wire.read(reader), _PATIENCE)
         except (OSError, wire.WireError, TimeoutError):
@@ -66,6 +66,15 @@ class Load:
             return
         self.counted[str(told.status)] += 1
         self._free.append((reader, writer))
+
+    async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """One that is kept, unless the other side has closed it by now (as any client looks before it sends), or a new one."""
+        while self._free:
+            reader, writer = self._free.pop()
+            if not reader.at_eof():
+                return reader, writer
+            writer.close()
+        return await asyncio.open_connection("127.0.0.1", self.port)
 
     def _tell(self) -> None:
         beside = self.told.with_suffix(".new")
