@@ -192,6 +192,8 @@ class Execution:
         in_doubt = self._history.items[index].changed
         world, seen = step.verify(self.context)
         if world is World.AFTER:
+            if in_doubt:
+                step.settle(self.context)
             self.journal.append(
                 "step-after" if in_doubt else "step-already", {**about, "seen": seen}, target=step.target
             )

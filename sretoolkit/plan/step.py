@@ -118,6 +118,9 @@ class Step(Data):
         """Make the world ``before`` again."""
         raise NotImplementedError
 
+    def settle(self, ctx: Context) -> None:
+        """Wait until ``after`` is in effect. Asked when `do` was broken off after it had written, before it had waited."""
+
     def by_hand(self) -> str:
         """The exact command by which a person restores ``before`` when nothing else can; "" when there is none."""
         return ""

@@ -60,6 +60,10 @@ class SetTrack(Step):
         """Make it, and wait."""
         self.part.set_track(ctx, self.track, self.after)
 
+    def settle(self, ctx: Context) -> None:
+        """The same once more: what is written already is only waited for."""
+        self.part.set_track(ctx, self.track, self.after)
+
     def undo(self, ctx: Context) -> None:
         """Make it what it was, and wait."""
         self.part.set_track(ctx, self.track, self.before)

@@ -95,11 +95,12 @@ def test_the_watchdog_takes_back_what_a_killed_process_began(
 def test_a_killed_process_is_resumed_from_the_journal(
     killed: Callable[..., str], world: Folder, store: Store, config: Config, trap: str
 ) -> None:
-    """DESIGN "in-doubt step": verified first, then each step was done exactly once."""
+    """DESIGN "in-doubt step": verified first, then each step was done exactly once; one that had written is waited for."""
     run = killed(trap)
     recover(store, run, config=config, resume=True)
 
     assert ["do a", "do b", "do c"] == world.log
+    assert ([trap[0]] if trap.endswith("done") else []) == [each.stem for each in sorted(world.path.glob("*.settled"))]
     assert ("completed", []) == (load_run(store, run).state, find_leases(store))
 
 
