@@ -25,7 +25,7 @@ def serve(handle: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
         def handle_one(self) -> None:
             handle(self)
 
-        do_GET = do_POST = do_PUT = do_DELETE = handle_one
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_one
 
         def log_message(self, format: str, *args: Any) -> None:
             """Stay silent."""
