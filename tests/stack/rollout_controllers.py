@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from sretoolkit.clock import poll
-from sretoolkit.errors import HostError
-from sretoolkit.hosts.cluster import Cluster
+from sretoolkit.hosts.cluster import Cluster, ClusterError
 from sretoolkit.rollout.json_patch import operations
 
 _NOW = "2026-01-01T00:00:00Z"
@@ -56,7 +55,9 @@ class Controller(ABC):
                 if status != (found.get("status") or {}):
                     self._write(found, status)
                     continue
-            except HostError:  # somebody else wrote meanwhile: look again
+            except ClusterError as error:
+                if error.status != 409:  # somebody else wrote meanwhile: look again
+                    raise
                 continue
             poll(partial(self._touched, found), timeout=60, interval=0.02)
 
@@ -85,6 +86,7 @@ class ArgoRollouts(Controller):
         """What the controller writes next."""
         spec, old = found["spec"], found.get("status") or {}
         new = {**old, "observedGeneration": str(found["metadata"]["generation"])}
+        new.pop("message", None)  # an empty one is left out
         pods = _hash(spec["template"])
         steps = spec["strategy"]["canary"].get("steps") or []
         if pods != old.get("currentPodHash"):
@@ -94,10 +96,10 @@ class ArgoRollouts(Controller):
             new |= {"currentPodHash": pods, "currentStepIndex": 0, "controllerPause": False}
             new |= {"phase": "Progressing", "message": "more replicas need to be updated"}
             if old.get("stableRS") in (None, pods):
-                return {**new, "stableRS": pods, "currentStepIndex": len(steps), "phase": "Healthy", "message": ""}
+                return {**new, "stableRS": pods, "currentStepIndex": len(steps), "phase": "Healthy"}
             return new
         if pods == old.get("stableRS"):
-            return {**new, "phase": "Healthy", "message": ""}
+            return {**new, "phase": "Healthy"}
         if old.get("abort"):
             new.pop("pauseConditions", None)
             said = "RolloutAborted: Rollout aborted update to revision 2"
@@ -116,7 +118,6 @@ class ArgoRollouts(Controller):
                 "stableRS": new["currentPodHash"],
                 "currentStepIndex": len(steps),
                 "phase": "Healthy",
-                "message": "",
             }
         if spec.get("paused"):
             return {**new, "phase": "Paused", "message": "manually paused"}

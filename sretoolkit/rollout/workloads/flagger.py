@@ -20,6 +20,7 @@ from sretoolkit.rollout.workload import STABLE, Found, Workload
 from sretoolkit.rollout.workloads._image import container_of
 
 _RESTING = ("Initialized", "Succeeded", "Failed")
+_ANALYSED = ("Waiting", "Progressing", "WaitingPromotion")
 _BEFORE = "sretoolkit/flagger-had-applied"  # on the target: what Flagger had applied when we last set its image
 
 
@@ -94,7 +95,10 @@ class Flagger(Workload):
         write = partial(self._write, version=version, applied=str(_status(canary).get("lastAppliedSpec", "")))
         target = self._target(canary).edit(ctx, write, self._image)
         had = (target["metadata"].get("annotations") or {}).get(_BEFORE, "")
-        self.object.wait(ctx, canary, partial(self._promoted, ctx, version, had), late=self._late(canary))
+        canary = self.object.wait(ctx, canary, partial(self._promoted, ctx, version, had), late=self._late(canary))
+        if _phase(canary) not in _RESTING:  # set back in the middle of an analysis, which its gate may hold for ever
+            late = "the pods that are analysed are not back at the version that serves"
+            self._target(canary).wait(ctx, target, _settled, late=late)
 
     def trouble(self, ctx: Context, track: str) -> str:
         """What Flagger says when the last release failed and is still the target."""
@@ -112,7 +116,10 @@ class Flagger(Workload):
         raise PlanError(f"{self.object.label} is {_phase(canary)}; Flagger is promoted by its webhooks only", hint=hint)
 
     def abort(self, ctx: Context) -> None:
-        """Set the target back to the image of the primary, and wait until Flagger rests; safe to call again."""
+        """Set the target back to the image of the primary, and wait until no pod runs another; safe to call again.
+
+        Flagger then ends its analysis with what serves anyway, once its gates let it.
+        """
         canary = self.object.read(ctx)
         self.set_track(ctx, STABLE, {"version": self._image(self._primary(ctx, canary))})
 
@@ -159,9 +166,12 @@ class Flagger(Workload):
         found["metadata"].setdefault("annotations", {})[_BEFORE] = applied
 
     def _promoted(self, ctx: Context, version: str, had: str, canary: Mapping[str, Any]) -> bool:
-        """Whether the primary has that image and Flagger rests. A Failed that was there before our change tells nothing."""
+        """Whether the primary has that image, and Flagger rests or analyses it.
+
+        A Failed that was there before our change tells nothing.
+        """
         phase = _phase(canary)
-        if phase not in _RESTING:
+        if phase not in (*_RESTING, *_ANALYSED):
             return False
         target = self._target(canary)
         if (seen := self._image(target.read(ctx))) != version:
@@ -190,6 +200,12 @@ def _phase(canary: Mapping[str, Any]) -> str:
 def _said(canary: Mapping[str, Any]) -> str:
     told = (each.get("message") for each in _status(canary).get("conditions") or () if each["type"] == "Promoted")
     return str(next(filter(None, told), "") or "Flagger gives no reason")
+
+
+def _settled(deployment: Mapping[str, Any]) -> bool:
+    status, wanted = deployment.get("status") or {}, int(deployment["spec"].get("replicas", 1))
+    seen = int(status.get("observedGeneration") or 0) >= int(deployment["metadata"]["generation"])
+    return seen and [wanted] * 2 == [int(status.get(key) or 0) for key in ("updatedReplicas", "replicas")]
 
 
 def _gates(canary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
