@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -165,3 +167,19 @@ def router_state(shop: Shop) -> dict[str, list[int]]:
         connection.sendall(b'{"do": "look"}\n')
         found: dict[str, list[int]] = json.loads(connection.makefile().readline())["answer"]
         return found
+
+
+def test_a_shop_ends_with_whoever_opened_it(tmp_path: Path) -> None:
+    """Also when that process is killed and can do nothing any more."""
+    program = (
+        "import sys, time\nfrom pathlib import Path\nfrom sretoolkit.rollout.local import open_shop\n"
+        f"with open_shop(rate=10, folder=Path({str(tmp_path)!r})):\n    print('open', flush=True)\n    time.sleep(600)"
+    )
+    opener = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    assert opener.stdout is not None
+    assert b"open\n" == opener.stdout.readline()
+    keeper = json.loads((tmp_path / "ready.json").read_text())["pid"]
+    opener.kill()
+    opener.communicate(timeout=10)
+
+    assert poll(lambda: not Path(f"/proc/{keeper}").exists(), timeout=30)

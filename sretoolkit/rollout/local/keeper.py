@@ -67,12 +67,14 @@ class Keeper:
         told = await asyncio.start_unix_server(self._listen, self.folder / SOCKET)
         asked = await asyncio.start_server(self.proxy.serve, "127.0.0.1", port)
         measuring = asyncio.ensure_future(self._measure())
+        orphaned = asyncio.ensure_future(until_orphaned(ended))
         where = {"port": asked.sockets[0].getsockname()[1], "pid": os.getpid()}
         (self.folder / READY).write_text(json.dumps(where))
         await ended.wait()
         told.close()
         asked.close()
         measuring.cancel()
+        orphaned.cancel()
         every = [each for found in self.tracks.values() for each in found]
         await asyncio.gather(*(self._ended(each) for each in [*every, self._recommend]))
 
@@ -227,6 +229,14 @@ class Keeper:
             key = ("slow_total", instance, track, "") if what == "slow" else ("requests_total", instance, track, what)
             found[key] = value
         return found
+
+
+async def until_orphaned(ended: asyncio.Event) -> None:
+    """Whoever opened the shop may be killed: what it started ends then too."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        await asyncio.sleep(0.5)
+    ended.set()
 
 
 async def _answers(port: int) -> bool:

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from sretoolkit.rollout.local import wire
+from sretoolkit.rollout.local.keeper import until_orphaned
 
 _PATIENCE = 10.0  # seconds
 
@@ -36,6 +37,7 @@ class Load:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, ended.set)
+        orphaned = asyncio.ensure_future(until_orphaned(ended))
         began, sent, written = loop.time(), 0, 0.0
         while not ended.is_set():
             due = int((loop.time() - began) * self.rate)
@@ -49,6 +51,7 @@ class Load:
                 written = loop.time()
             with suppress(TimeoutError):
                 await asyncio.wait_for(ended.wait(), 0.01)
+        orphaned.cancel()
         await asyncio.gather(*self._going)
         self._tell()
 

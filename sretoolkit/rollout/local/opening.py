@@ -77,9 +77,11 @@ class Shop:
 
 @contextmanager
 def open_shop(
-    *, version: str = "1.0", instances: int = 3, rate: float = 150, folder: Path | None = None
+    *, version: str = "1.0", instances: int = 3, rate: float = 150, served: int = 0, folder: Path | None = None
 ) -> Iterator[Shop]:
     """Open it with that version and ``rate`` requests a second; on leaving, every process of it is ended.
+
+    ``served``: wait until so many were answered, so that there is something to compare a candidate with.
 
     Raises `HostError` with what the keeper said when it does not come up.
     """
@@ -98,6 +100,7 @@ def open_shop(
             ctx.close()
         if rate:
             started.append(_start(own, "load", str(port), str(rate), str(own / "load.json")))
+        poll(lambda: shop.served.get("200", 0) >= served, timeout=60)
         yield shop
     finally:
         for each in reversed(started):
@@ -147,7 +150,7 @@ class OpenShop(Shop):
 
     def __init__(self, **options: Any) -> None:
         stack = ExitStack()
-        opened = stack.enter_context(open_shop(**options))
+        opened = stack.enter_context(open_shop(**{"served": 500, **options}))
         super().__init__(opened.folder, opened.port)
         object.__setattr__(self, "close", stack.close)
         atexit.register(stack.close)
