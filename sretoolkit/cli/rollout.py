@@ -9,6 +9,7 @@ import click
 from sretoolkit.cli.main import json_option
 
 if TYPE_CHECKING:
+    from sretoolkit.plan.control import Verb
     from sretoolkit.rollout.rollout import Rollout
 
 
@@ -31,38 +32,6 @@ def status_command(name: str, as_json: bool) -> None:
     else:
         print_text(str(report))
     raise SystemExit(0 if report.ok else 1)
-
-
-@rollout_command.command("promote")
-@click.argument("name")
-@click.option("--reason", default="", help="Why; it is journalled.")
-def promote_command(name: str, reason: str) -> None:
-    """Let the gate that is open now pass, as a person's decision."""
-    _tell(name, "promote", reason)
-
-
-@rollout_command.command("abort")
-@click.argument("name")
-@click.option("--reason", default="", help="Why; it is journalled.")
-def abort_command(name: str, reason: str) -> None:
-    """Stop the run that is at it; all it did is taken back."""
-    _tell(name, "abort", reason)
-
-
-@rollout_command.command("pause")
-@click.argument("name")
-@click.option("--reason", default="", help="Why; it is journalled.")
-def pause_command(name: str, reason: str) -> None:
-    """Stay where it is, until resume."""
-    _tell(name, "pause", reason)
-
-
-@rollout_command.command("resume")
-@click.argument("name")
-@click.option("--reason", default="", help="Why; it is journalled.")
-def resume_command(name: str, reason: str) -> None:
-    """Go on after a pause."""
-    _tell(name, "resume", reason)
 
 
 @rollout_command.command("rollback")
@@ -102,11 +71,23 @@ def _configured(name: str) -> Rollout:
     return Rollout.from_config(name)
 
 
-def _tell(name: str, verb: str, reason: str) -> None:
-    from typing import cast
+def _saying(verb: Verb, meaning: str) -> click.Command:
+    """A command that passes one word on to the run that is at a rollout."""
 
-    from sretoolkit.plan.control import Verb
-    from sretoolkit.rollout.progress import say
+    def tell(name: str, reason: str) -> None:
+        from sretoolkit.rollout.progress import say
 
-    run = say(_configured(name), cast("Verb", verb), reason=reason)
-    click.echo(f"told run {run}: {verb}")
+        run = say(_configured(name), verb, reason=reason)
+        click.echo(f"told run {run}: {verb}")
+
+    words: list[click.Parameter] = [
+        click.Argument(["name"]),
+        click.Option(["--reason"], default="", help="Why; it is journalled."),
+    ]
+    return click.Command(verb, params=words, callback=tell, help=meaning)
+
+
+rollout_command.add_command(_saying("promote", "Let the gate that is open now pass, as a person's decision."))
+rollout_command.add_command(_saying("abort", "Stop the run that is at it; all it did is taken back."))
+rollout_command.add_command(_saying("pause", "Stay where it is, until resume."))
+rollout_command.add_command(_saying("resume", "Go on after a pause."))
