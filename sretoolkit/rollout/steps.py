@@ -129,6 +129,10 @@ class SetWeight(RouterStep):
         """Set it."""
         self.part.set_weight(ctx, self.after)
 
+    def settle(self, ctx: Context) -> None:
+        """The same once more: what is written already is only waited for."""
+        self.part.set_weight(ctx, self.after)
+
     def undo(self, ctx: Context) -> None:
         """Set what it was."""
         self.part.set_weight(ctx, self.before)

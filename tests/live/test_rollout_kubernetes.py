@@ -588,7 +588,7 @@ def test_replicas_share_out(control_plane: Cluster, space: str, ctx: Context, as
 
 
 def test_killed_while_it_shares_out(control_plane: Cluster, space: str, config: Config) -> None:
-    """After each write of each change: until it is done the share counts as the old one, and then the sizes are right."""
+    """After each write of each change: on the way the greater share counts, done once more the sizes are right."""
     made(control_plane, space, replicas=4)
     share = router(control_plane, space)
     with Process(control_plane, config) as (ctx, _):
@@ -600,7 +600,7 @@ def test_killed_while_it_shares_out(control_plane: Cluster, space: str, config: 
             with pytest.raises(Killed):
                 share.set_weight(ctx, percent)
             asked.after_write = None
-            assert before == share.weight(ctx)
+            assert max(before, percent) == share.weight(ctx)
             asked.after_write = _die
             with pytest.raises(Killed):
                 share.set_weight(ctx, percent)
@@ -608,6 +608,22 @@ def test_killed_while_it_shares_out(control_plane: Cluster, space: str, config: 
             share.set_weight(ctx, percent)
             assert (percent, expected) == (share.weight(ctx), counts(control_plane, space))
         before = percent
+
+
+def test_a_share_of_broken_pods_is_taken_back(control_plane: Cluster, space: str, ctx: Context) -> None:
+    """New pods that never come up, and old ones that broke later: neither keeps the share from going back to none."""
+    made(control_plane, space, replicas=4)
+    part, share = workload(control_plane, space), router(control_plane, space)
+    part.set_track(ctx, CANDIDATE, {"version": "shop:2", "replicas": 0})
+    share.set_weight(ctx, 25)
+    change = ("set", "image", "deployment/web-canary", "app=shop-crash:2")
+    control_plane.kubectl("-n", space, *change)
+    with pytest.raises(HostError, match="CrashLoopBackOff"):
+        share.set_weight(ctx, 75)
+    assert 75 == share.weight(ctx)
+    share.set_weight(ctx, 25)
+    share.set_weight(ctx, 0)
+    assert (0, (4, 0)) == (share.weight(ctx), counts(control_plane, space))
 
 
 def test_a_service_that_leads_to_one_track_alone_cannot_share(control_plane: Cluster, space: str, ctx: Context) -> None:

@@ -18,7 +18,7 @@ from sretoolkit.rollout.kubernetes.surroundings import Surroundings
 from sretoolkit.rollout.router import Router
 from sretoolkit.rollout.workload import CANDIDATE, STABLE
 
-NOTE = "sretoolkit.io/share"  # an annotation of the candidate: what is asked for, of how many pods, and what was before
+NOTE = "sretoolkit.io/share"  # an annotation of the candidate: what is asked for, of how many pods, and what was there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,10 @@ class Replicas(Router):
         return 100 * shared(total, percent)[1] / max(1, total)
 
     def weight(self, ctx: Context) -> int:
-        """What was asked for, when both Deployments have the pods for it; on the way there still what was before."""
+        """What was asked for, when both Deployments have the pods for it; on the way the greater of the old and the new.
+
+        So a change that broke off in the middle counts as one that has still to be taken back.
+        """
         stable, candidate = self._deployment(STABLE).read(ctx), self._deployment(CANDIDATE).find(ctx)
         return self._weight(stable, candidate)
 
@@ -83,18 +86,16 @@ class Replicas(Router):
             raise HostError(f"{candidate.label} is not there", host=stable.cluster(ctx).name, hint=hint)
         total, before = self._total(first, second), self._weight(first, second)
         ours, theirs = shared(total, percent)
-        note = {"percent": percent, "before": before, "total": total}
-        grows = theirs >= _replicas(second)
-        if grows:
+        note = {"percent": percent, "before": before, "total": total, "pods": [_replicas(first), _replicas(second)]}
+        if theirs >= _replicas(second):
             self._scale(ctx, candidate, theirs, note)
-            self._served(ctx, None, theirs)
+            self._served(ctx, candidate, theirs)
             self._scale(ctx, stable, ours)
         else:
-            self._scale(ctx, candidate, _replicas(second), note)
+            self._write(ctx, candidate, _replicas(second), note)
             self._scale(ctx, stable, ours)
-            self._served(ctx, ours, None)
+            self._served(ctx, stable, ours)
             self._scale(ctx, candidate, theirs)
-        self._served(ctx, ours, theirs)
 
     def by_hand(self, percent: int) -> str:
         """Both scales, by the number of pods that there are."""
@@ -123,39 +124,42 @@ class Replicas(Router):
             return 0
         now, note = (_replicas(stable), _replicas(candidate)), _note(candidate)
         if note:
-            asked, before = int(note["percent"]), int(note["before"])
-            meant, was = shared(int(note["total"]), asked), shared(int(note["total"]), before)
+            meant = shared(int(note["total"]), int(note["percent"]))
             if now == meant:
-                return asked
-            if now in _way(was, meant):
-                return before
+                return int(note["percent"])
+            if now in _way((int(note["pods"][0]), int(note["pods"][1])), meant):
+                return max(int(note["percent"]), int(note["before"]))
         return round(100 * now[1] / sum(now))
 
-    def _scale(self, ctx: Context, thing: ClusterObject, replicas: int, note: Mapping[str, Any] | None = None) -> None:
-        """Set the number of pods, and return once they are ready, or gone."""
-
+    def _write(
+        self, ctx: Context, thing: ClusterObject, replicas: int, note: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
         def change(new: dict[str, Any]) -> None:
             new["spec"]["replicas"] = replicas
             if note is not None:
                 new["metadata"].setdefault("annotations", {})[NOTE] = json.dumps(note)
 
+        return thing.edit(ctx, change, _replicas)
+
+    def _scale(self, ctx: Context, thing: ClusterObject, replicas: int, note: Mapping[str, Any] | None = None) -> None:
+        """Set the number of pods, and return once they are ready; or, where there are fewer, once the others get nothing."""
         found = thing.read(ctx)
         growing = replicas >= _replicas(found)
         if not growing:
             Surroundings(ctx=ctx, thing=thing).refuse_drain(found, tracks.labels_of(found), replicas)
-        Settling(ctx, thing, thing.edit(ctx, change, _replicas), growing=growing).wait()
+        Settling(ctx, thing, self._write(ctx, thing, replicas, note), growing=growing).wait()
+        if not growing:
+            # those that stay may be broken, which is no reason not to go on taking them away
+            self._served(ctx, thing, replicas, at_most=True)
 
-    def _served(self, ctx: Context, stable: int | None, candidate: int | None) -> None:
-        """Wait until the Service leads to so many pods of each; None: to any number."""
+    def _served(self, ctx: Context, thing: ClusterObject, replicas: int, *, at_most: bool = False) -> None:
+        """Wait until the Service leads to so many pods of a Deployment."""
 
         def done(names: set[str]) -> bool:
-            return all(
-                wanted is None or wanted == sum(_is_of(name, self._deployment(track).name) for name in names)
-                for track, wanted in ((STABLE, stable), (CANDIDATE, candidate))
-            )
+            led = sum(_is_of(name, thing.name) for name in names)
+            return led == replicas or (at_most and led < replicas)
 
-        late = f"it does not lead to {stable} pods of {self.name} and {candidate} of the candidate"
-        wait_for(ctx, self._service, done, late=late)
+        wait_for(ctx, self._service, done, late=f"it does not lead to {replicas} pods of {thing.name}")
 
 
 def shared(total: int, percent: int) -> tuple[int, int]:
@@ -173,7 +177,7 @@ def _way(was: tuple[int, int], meant: tuple[int, int]) -> set[tuple[int, int]]:
 def _note(candidate: Mapping[str, Any]) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads((candidate["metadata"].get("annotations") or {}).get(NOTE) or "{}")
-        return found if {"percent", "before", "total"} <= found.keys() else {}
+        return found if {"percent", "before", "total", "pods"} <= found.keys() else {}
     except (ValueError, AttributeError):
         return {}
 

@@ -1,0 +1,238 @@
+"""Rollouts of real pods behind a real Service, under real requests: each has its own connection, and each is counted."""
+
+from __future__ import annotations
+
+import json
+import threading
+import urllib.error
+import urllib.request
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, Self
+
+import pytest
+
+from sretoolkit.clock import poll
+from sretoolkit.config import Config
+from sretoolkit.errors import HostError, StepFailed
+from sretoolkit.plan import Context
+from sretoolkit.rollout.rollout import Rollout
+from sretoolkit.rollout.routers.replicas import Replicas
+from sretoolkit.rollout.routers.service import Service
+from sretoolkit.rollout.workload import CANDIDATE, STABLE
+from sretoolkit.rollout.workloads.kubernetes import Kubernetes as Workloads
+from sretoolkit.store import open_store
+from tests.stack.kubernetes import Cluster, Kubernetes
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+
+ONE, TWO, NONE = "localhost/borrowed:1", "localhost/borrowed:2", "localhost/nowhere:1"
+_SERVER = """
+import http.server, os, signal
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = os.environ["HOSTNAME"].encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *_): pass
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+http.server.ThreadingHTTPServer(("", 8080), Answer).serve_forever()
+"""
+
+
+class Customers:
+    """Two that ask a Service again and again; ``answers`` by pod, ``lost`` with why."""
+
+    def __init__(self, url: str) -> None:
+        self.answers: Counter[str] = Counter()
+        self.lost: list[str] = []
+        self._url = url
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._ask) for _ in range(2)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def seen(self, count: int) -> Counter[str]:
+        """The answers of the next so many requests, by track."""
+        before, begun = self.answers.copy(), self.answers.total()
+        assert poll(lambda: self.answers.total() - begun >= count, timeout=60), self.lost[-3:]
+        tracks: Counter[str] = Counter()
+        for pod, times in (self.answers.copy() - before).items():
+            tracks[CANDIDATE if pod.startswith("web-canary-") else STABLE] += times
+        return tracks
+
+    def _ask(self) -> None:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        while not self._over.wait(0.005):
+            try:
+                with opener.open(self._url, timeout=5) as answer:
+                    self.answers[answer.read().decode()] += 1
+            except (urllib.error.URLError, OSError) as error:
+                self.lost.append(str(error))
+
+
+@pytest.fixture
+def own(kube: Cluster) -> Iterator[Kubernetes]:
+    """A cluster of our own, with a second version of the image."""
+    if not isinstance(kube, Kubernetes):
+        pytest.skip("a second version of the image is needed, which only our own cluster can be given")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KUBECONFIG", str(kube.kubeconfig))
+        kube.ctr("images", "tag", "--force", ONE, TWO)
+        yield kube
+
+
+@pytest.fixture
+def space(own: Kubernetes) -> Iterator[str]:
+    """A namespace of the test's own; its end is not waited for."""
+    name = f"rollout-{uuid.uuid4().hex[:8]}"
+    own.kubectl("create", "namespace", name)
+    assert poll(lambda: own.kubectl("get", "serviceaccount", "default", "-n", name, check=False), timeout=30)
+    yield name
+    own.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def ctx(own: Kubernetes, config: Config) -> Iterator[Context]:
+    """A context whose step has two minutes."""
+    context = Context(config=config)
+    context.start(120)
+    yield context
+    context.close()
+
+
+def shop(
+    own: Kubernetes, space: str, *, kind: str = "Deployment", selects: dict[str, str] | None = None, **more: Any
+) -> str:
+    """Three pods that answer with their names, behind a Service; gives its URL.
+
+    A pod that is told to go still answers for two seconds, while the proxies learn of it: as every real service must.
+    """
+    probe = {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1}
+    going = {"preStop": {"exec": {"command": ["sleep", "2"]}}}
+    command = ["python3", "-c", _SERVER]
+    container = own.container("app", command, readinessProbe=probe, lifecycle=going)
+    spec = own.pod(container, terminationGracePeriodSeconds=10)
+    labels = {"app": "web", "track": "stable"}
+    meta = {"name": "web", "namespace": space}
+    body = {
+        "replicas": 3,
+        "selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": labels}, "spec": spec},
+        **({"serviceName": "web"} if kind == "StatefulSet" else {}),
+        **more,
+    }
+    service = {"selector": selects or {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]}
+    own.apply(
+        {"apiVersion": "apps/v1", "kind": kind, "metadata": meta, "spec": body},
+        {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": service},
+    )
+    own.kubectl("-n", space, "rollout", "status", f"{kind.lower()}/web", "--timeout=90s")
+    address = own.kubectl("-n", space, "get", "service", "web", "-o", "jsonpath={.spec.clusterIP}")
+    return f"http://{address}/"
+
+
+def parts(own: Kubernetes, space: str) -> dict[str, Any]:
+    """What names the workload, for every part."""
+    return {"name": "web", "context": own.context, "namespace": space}
+
+
+def test_a_canary_by_replicas_loses_no_request(own: Kubernetes, space: str, ctx: Context) -> None:
+    """From none to all and back to the stable track in its new version; at 1/3 the split that is seen is about that."""
+    url = shop(own, space)
+    part, share = Workloads(**parts(own, space)), Replicas(service="web", **parts(own, space))
+    with Customers(url) as customers:
+        part.set_track(ctx, CANDIDATE, {"version": TWO, "replicas": 0})
+        share.set_weight(ctx, 33)
+        customers.seen(50)  # proxies may still use what they knew
+        seen = customers.seen(600)
+        share.set_weight(ctx, 100)
+        part.set_track(ctx, STABLE, {"version": TWO})
+        share.set_weight(ctx, 0)
+        part.set_track(ctx, CANDIDATE, None)
+        last = customers.seen(50)
+    assert 0.2 < seen[CANDIDATE] / seen.total() < 0.47, seen
+    assert STABLE in last
+    assert [] == customers.lost
+    assert {"version": TWO, "replicas": 3} == part.track(ctx, STABLE)
+
+
+def test_blue_green_flips_without_a_lost_request(own: Kubernetes, space: str, ctx: Context) -> None:
+    """After it has returned every new connection leads to the other colour; and the way back is one flip."""
+    url = shop(own, space, selects={"app": "web", "track": "stable"})
+    part, turn = Workloads(**parts(own, space)), Service(service="web", **parts(own, space))
+    part.set_track(ctx, CANDIDATE, {"version": TWO, "replicas": 3})
+    with Customers(url) as customers:
+        assert {STABLE} == set(customers.seen(50))
+        turn.set_weight(ctx, 100)
+        assert poll(lambda: set(customers.seen(20)) == {CANDIDATE}, timeout=10)
+        turn.set_weight(ctx, 0)
+        assert poll(lambda: set(customers.seen(20)) == {STABLE}, timeout=10)
+    assert [] == customers.lost
+
+
+def test_a_rolling_stateful_set_loses_no_request(own: Kubernetes, space: str, ctx: Context) -> None:
+    """One pod after the other, each ready before the next one goes."""
+    url = shop(own, space, kind="StatefulSet")
+    part = Workloads(object="StatefulSet", **parts(own, space))
+    with Customers(url) as customers:
+        for batch in part.batches(ctx, 1):
+            part.set_track(ctx, batch, {"version": TWO})
+    assert [] == customers.lost
+    images = own.kubectl("-n", space, "get", "pods", "-o", "jsonpath={.items[*].spec.containers[0].image}").split()
+    assert [TWO] * 3 == images
+
+
+@pytest.mark.parametrize("image", [NONE, "localhost/pause:1"])
+def test_a_real_kubelet_says_why(own: Kubernetes, space: str, ctx: Context, image: str) -> None:
+    """An image that is not there, and one without the program: told in its own words; the stable pods go on."""
+    url = shop(own, space)
+    part = Workloads(**parts(own, space))
+    with Customers(url) as customers:
+        with pytest.raises(HostError, match=r"container app: (Err|Run|Create|Crash)"):
+            part.set_track(ctx, STABLE, {"version": image})
+        part.set_track(ctx, STABLE, {"version": ONE})
+    assert [] == customers.lost
+
+
+@pytest.mark.parametrize(("image", "ends"), [(TWO, TWO), (NONE, ONE)])
+def test_a_whole_canary_is_promoted_or_taken_back(
+    own: Kubernetes, space: str, config: Config, image: str, ends: str
+) -> None:
+    """As one plan with its journal: the good version serves in the end, of the bad one nothing is left; none is lost."""
+    url = shop(own, space)
+    strategy = {"kind": "canary", "steps": [33, 66], "bake": "1s"}
+    named = parts(own, space)
+    rollout = Rollout.of(
+        "shop",
+        {
+            "workload": {"kind": "kubernetes", **named},
+            "router": {"kind": "replicas", "service": "web", **named},
+            "strategy": strategy,
+        },
+    )
+    plan = rollout.plan(image, config=config)
+    with Customers(url) as customers, open_store(config) as store:
+        if image == TWO:
+            assert plan.run(apply=True, config=config, store=store).ok
+        else:
+            with pytest.raises(StepFailed, match="container app: Err"):
+                plan.run(apply=True, config=config, store=store)
+        customers.seen(20)
+    assert [] == customers.lost
+    found = json.loads(own.kubectl("-n", space, "get", "deployments", "-o", "json"))["items"]
+    assert [("web", ends, 3)] == [
+        (each["metadata"]["name"], each["spec"]["template"]["spec"]["containers"][0]["image"], each["spec"]["replicas"])
+        for each in found
+    ]
