@@ -17,6 +17,7 @@ from sretoolkit.rollout.json_patch import dropped, operations
 
 _TRIES = 5  # its own controller changes the object too, by its status
 _WATCH = 20.0  # seconds; a quiet watch is begun anew, so that a connection that died unnoticed is
+_SHOWN = 4  # differences that an error names
 _OURS = ("spec", "status")
 
 
@@ -171,7 +172,10 @@ class ClusterObject:
     def changed(self, ctx: Context, seen: Any, left: Any, *, by: str = "") -> HostError:
         """What is raised when somebody else has changed what is ours; ``by``: who, where that is known."""
         hint = f"see who ({self.kubectl} get {self.resource} -o yaml --show-managed-fields), then plan anew"
-        what = f"{self.label} was changed by {by or 'somebody else'} meanwhile: it is {seen!r}, it was {left!r}"
+        whole = f"it is {seen!r}, it was {left!r}"
+        parts = ", ".join(f"{each['path']} is {each.get('value')!r}" for each in operations(left, seen)[:_SHOWN])
+        told = parts if isinstance(seen, Mapping) and isinstance(left, Mapping) else whole
+        what = f"{self.label} was changed by {by or 'somebody else'} meanwhile: {told}"
         return HostError(what, host=self.cluster(ctx).name, hint=hint)
 
     def _next(self, ctx: Context, found: Mapping[str, Any], left: float) -> dict[str, Any]:
