@@ -193,7 +193,7 @@ class Execution:
         world, seen = step.verify(self.context)
         if world is World.AFTER:
             if in_doubt:
-                step.settle(self.context)
+                step.take_effect(self.context)
             self.journal.append(
                 "step-after" if in_doubt else "step-already", {**about, "seen": seen}, target=step.target
             )

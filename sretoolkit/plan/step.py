@@ -118,7 +118,7 @@ class Step(Data):
         """Make the world ``before`` again."""
         raise NotImplementedError
 
-    def settle(self, ctx: Context) -> None:
+    def take_effect(self, ctx: Context) -> None:
         """Wait until ``after`` is in effect. Asked when `do` was broken off after it had written, before it had waited."""
 
     def by_hand(self) -> str:

@@ -39,6 +39,8 @@ class Course:
     def make(self, name: str, state: Mapping[str, Any] | None, *, for_good: tuple[str, ...] = ()) -> None:
         """Make a track that state; keys that are left out stay as they are."""
         now = self.track(name)
+        if state is not None and not self.rollout.workload.scales:
+            state = {key: value for key, value in state.items() if key != "replicas"}
         if state is not None and now is not None:
             before: dict[str, Any] | None = {key: now.get(key) for key in state}
             changed = before != dict(state)

@@ -60,7 +60,7 @@ class SetTrack(Step):
         """Make it, and wait."""
         self.part.set_track(ctx, self.track, self.after)
 
-    def settle(self, ctx: Context) -> None:
+    def take_effect(self, ctx: Context) -> None:
         """The same once more: what is written already is only waited for."""
         self.part.set_track(ctx, self.track, self.after)
 
@@ -129,7 +129,7 @@ class SetWeight(RouterStep):
         """Set it."""
         self.part.set_weight(ctx, self.after)
 
-    def settle(self, ctx: Context) -> None:
+    def take_effect(self, ctx: Context) -> None:
         """The same once more: what is written already is only waited for."""
         self.part.set_weight(ctx, self.after)
 

@@ -52,6 +52,7 @@ class Workload(Part):
     """
 
     plugins: ClassVar[Plugins[Any]]
+    scales: ClassVar[bool] = True  # False: how many instances a track has is not for a plan to say
 
     @property
     @abstractmethod

@@ -50,7 +50,7 @@ class SetFile(Step):
         self._log("do")
         self._misbehave("done")
 
-    def settle(self, ctx: Context) -> None:
+    def take_effect(self, ctx: Context) -> None:
         """Nothing to wait for; that it was asked is kept."""
         Path(self.path).with_suffix(".settled").touch()
 

@@ -74,12 +74,17 @@ class Canary(Strategy):
 
     def _promote(self, course: Course, router: Router, found: Found, version: str) -> None:
         """The candidate carries everything while the stable track becomes the new version; so no request waits."""
+        workload = course.rollout.workload
         if not router.by_replicas:
             course.make(CANDIDATE, {"replicas": found.replicas})
-        course.weigh(100)
+        if workload.scales:
+            course.weigh(100)
         if self.baseline:
             course.make(BASELINE, None)
-        course.make(STABLE, {"version": version})
+        for batch in (
+            [STABLE] if workload.scales else workload.batches(course.ctx, 1)
+        ):  # else the candidate is too small for all
+            course.make(batch, {"version": version})
         course.weigh(0)
         course.make(CANDIDATE, None)
 
