@@ -84,7 +84,7 @@ class Kubernetes(Workload):
         if track.startswith(_PARTITION):
             return {"version": self._version_from(ctx, int(track.removeprefix(_PARTITION)))}
         found = self._thing(track).find(ctx)
-        if found is None:
+        if found is None or found["metadata"].get("deletionTimestamp"):  # it goes, and nothing keeps it any more
             return None
         if not templates.ours(found, self.name, track):
             hint = "give another name for ours (candidate = ...), or end that one"
