@@ -8,7 +8,7 @@ import pytest
 
 from sretoolkit.errors import ConfigError, PlanError
 from sretoolkit.rollout.kubernetes import pods, template, tracks
-from sretoolkit.rollout.kubernetes.surroundings import quantity
+from sretoolkit.rollout.kubernetes.quantities import quantity, share_of
 from sretoolkit.rollout.router import Router
 from sretoolkit.rollout.routers.replicas import Replicas, shared
 from sretoolkit.rollout.routers.service import Service
@@ -148,6 +148,11 @@ def test_shares_of_few_pods(total: int, percent: int, expected: tuple[int, int])
 def test_quantities(text: Any, expected: float) -> None:
     """As Kubernetes writes them."""
     assert expected == quantity(text)
+
+
+def test_shares_are_rounded_as_kubernetes_does() -> None:
+    """What may be away is rounded down, what may come on top is rounded up."""
+    assert (1, 2, 3) == (share_of("25%", 5, up=False), share_of("25%", 5, up=True), share_of(3, 5, up=False))
 
 
 def pod(name: str, **status: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from sretoolkit.hosts.kubernetes_workloads import failing, observed, settled
 from sretoolkit.plan import Context
 from sretoolkit.rollout.cluster_object import ClusterObject
 from sretoolkit.rollout.kubernetes import pods as told
+from sretoolkit.rollout.kubernetes.quantities import share_of
 from sretoolkit.rollout.kubernetes.tracks import owned, query
 
 
@@ -92,7 +93,7 @@ class Settling:
         if not observed(found):
             return False
         if not self.growing:
-            return int((found.get("status") or {}).get("replicas") or 0) <= int(found["spec"].get("replicas", 1))
+            return int((found.get("status") or {}).get("replicas") or 0) <= _most(found)
         if self._is_settled():
             return True
         wrong = failing(found)
@@ -146,6 +147,15 @@ def ordinal(pod: Mapping[str, Any]) -> int:
     """The number of a StatefulSet's pod."""
     number = str(pod["metadata"]["name"]).rpartition("-")[2]
     return int(number) if number.isdecimal() else 0
+
+
+def _most(found: Mapping[str, Any]) -> int:
+    """How many pods there may be: in a change of version that does not come to its end those of its surge stay."""
+    wanted, status = int(found["spec"].get("replicas", 1)), found.get("status") or {}
+    rolling = (found["spec"].get("strategy") or {}).get("rollingUpdate") or {}
+    if not wanted or int(status.get("updatedReplicas") or 0) == int(status.get("replicas") or 0):
+        return wanted
+    return wanted + share_of(rolling.get("maxSurge", 0), wanted, up=True)
 
 
 def _forbidden(found: Mapping[str, Any]) -> str:

@@ -6,7 +6,6 @@ Whoever may not read one of them gets a finding instead: what was not seen is no
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,12 +17,9 @@ from sretoolkit.plan import Context
 from sretoolkit.report import Finding
 from sretoolkit.rollout.cluster_object import ClusterObject
 from sretoolkit.rollout.kubernetes import pods as told
+from sretoolkit.rollout.kubernetes.quantities import quantity, share_of
 from sretoolkit.rollout.kubernetes.template import refers_to
 from sretoolkit.rollout.kubernetes.tracks import owned, query
-
-_NUMBER = re.compile(r"([0-9.]+(?:[eE][+-]?[0-9]+)?)([a-zA-Z]*)")
-_UNITS = {"": 1.0, "n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
-_UNITS |= {f"{unit}i": 1024.0**power for power, unit in enumerate("KMGTPE", start=1)}
 
 
 @dataclass(kw_only=True)
@@ -141,12 +137,6 @@ class Surroundings:
                 )
 
 
-def quantity(text: Any) -> float:
-    """A quantity of Kubernetes as a number: "250m" is 0.25, "1Gi" 1073741824."""
-    found = _NUMBER.fullmatch(str(text))
-    return float(found[1]) * _UNITS[found[2]] if found and found[2] in _UNITS else math.nan
-
-
 def _room(status: Mapping[str, Any], spec: Mapping[str, Any]) -> Iterable[tuple[str, int]]:
     """For each resource of a quota how many pods with that specification fit into what is left."""
     hard, used = status.get("hard") or {}, status.get("used") or {}
@@ -171,18 +161,10 @@ def _matches(selector: Mapping[str, Any] | None, labels: Mapping[str, str]) -> b
     return bool(wanted) and all(labels.get(key) == text for key, text in wanted.items())
 
 
-def _share(given: Any, whole: int, *, up: bool) -> int:
-    """A number, or a percentage of the whole as Kubernetes rounds it."""
-    if isinstance(given, int):
-        return given
-    exact = whole * float(str(given).removesuffix("%")) / 100
-    return math.ceil(exact) if up else math.floor(exact)
-
-
 def _needed(spec: Mapping[str, Any], whole: int) -> int:
     if spec.get("minAvailable") is not None:
-        return _share(spec["minAvailable"], whole, up=True)
-    return whole - _share(spec.get("maxUnavailable", 0), whole, up=True)
+        return share_of(spec["minAvailable"], whole, up=True)
+    return whole - share_of(spec.get("maxUnavailable", 0), whole, up=True)
 
 
 def _least_available(found: Mapping[str, Any]) -> int:
@@ -194,7 +176,7 @@ def _least_available(found: Mapping[str, Any]) -> int:
     if strategy.get("type") == "Recreate":
         return 0
     rolling = strategy.get("rollingUpdate") or {}
-    away = _share(rolling.get("maxUnavailable", "25%"), replicas, up=False)
-    if not away and not _share(rolling.get("maxSurge", "25%"), replicas, up=True):
+    away = share_of(rolling.get("maxUnavailable", "25%"), replicas, up=False)
+    if not away and not share_of(rolling.get("maxSurge", "25%"), replicas, up=True):
         away = 1  # it would never get on, so Kubernetes takes one away
     return replicas - away
