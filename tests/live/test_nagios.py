@@ -36,6 +36,8 @@ def server() -> Iterator[Nagios]:
     """A Nagios that has checked everything once."""
     try:
         with Nagios(log=LOG) as started:
+            with pytest.MonkeyPatch.context() as patch, opened(started, "nagiosadmin", patch) as one:
+                assert poll(lambda: _pending(one) == 2, timeout=30, interval=0.2)  # the two passive ones
             yield started
     except RuntimeError as error:
         pytest.skip(str(error))
@@ -45,7 +47,6 @@ def server() -> Iterator[Nagios]:
 def source(server: Nagios, monkeypatch: pytest.MonkeyPatch) -> Iterator[MetricSource]:
     """With all rights."""
     with opened(server, "nagiosadmin", monkeypatch) as one:
-        assert poll(lambda: sum(state.state == "pending" for state in one.checks()) == 2, timeout=30, interval=0.2)
         yield one
 
 
@@ -54,6 +55,10 @@ def opened(server: Nagios, user: str, monkeypatch: pytest.MonkeyPatch) -> Metric
     for name, value in server.secrets.items():
         monkeypatch.setenv(name, value)
     return connect("nagios", Config.of(sources={"nagios": server.options_of(user)}))
+
+
+def _pending(source: MetricSource) -> int:
+    return sum(state.state == "pending" for state in source.checks())
 
 
 def state(source: MetricSource, entity: str, check: str = "") -> CheckState:
