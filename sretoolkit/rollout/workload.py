@@ -55,6 +55,11 @@ class Workload(Part):
     scales: ClassVar[bool] = True  # False: how many instances a track has is not for a plan to say
 
     @property
+    def carries_all(self) -> bool:
+        """Whether the candidate can be made big enough for all requests."""
+        return self.scales
+
+    @property
     @abstractmethod
     def target(self) -> str:
         """What is leased: ``kind:where/what``; the same for every plan that changes this service."""

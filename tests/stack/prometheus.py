@@ -48,12 +48,15 @@ class Prometheus:
 
     ``openmetrics`` is history, written before the start: its values are known exactly. ``version`` "" is the installed
     one, "3" the one unpacked beside it. ``alerting`` adds an Alertmanager and `RULES`, ``pushed`` a Pushgateway,
-    ``secured`` TLS with client certificates and a login (`USER`, `PASSWORD`); its files are in ``folder``.
+    ``secured`` TLS with client certificates and a login (`USER`, `PASSWORD`); its files are in ``folder``. ``scrapes``
+    are more entries of its ``scrape_configs``.
     """
 
     def __init__(
-        self, *, openmetrics: str = "", version: str = "", alerting: bool = False, pushed: bool = False, secured: bool = False
+        self, *, openmetrics: str = "", version: str = "", alerting: bool = False, pushed: bool = False,
+        secured: bool = False, scrapes: Sequence[Mapping[str, Any]] = (),
     ) -> None:  # fmt: skip
+        self.scrapes = scrapes
         self.openmetrics = openmetrics
         self.version = version
         self.alerting, self.pushed, self.secured = alerting, pushed, secured
@@ -260,7 +263,7 @@ class Prometheus:
             for job, at in targets.items()
         ]
         config: dict[str, Any] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
-        config = {"global": {**config, "external_labels": {"replica": "a"}}, "scrape_configs": jobs}
+        config = {"global": {**config, "external_labels": {"replica": "a"}}, "scrape_configs": [*jobs, *self.scrapes]}
         if self.alerting:
             groups = {"groups": [{"name": "shop", "interval": "1s", "rules": RULES}]}
             (self.folder / "rules.yml").write_text(json.dumps(groups))

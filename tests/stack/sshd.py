@@ -11,6 +11,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,6 +33,7 @@ PerSourcePenalties no
 MaxStartups 1000
 LogLevel VERBOSE
 """
+_MOUNTED = ("unshare", "--mount", "sh", "-ec", 'mount --bind "$1" "$2"; shift 2; exec "$@"', "sh")
 _LATER = ("PerSourcePenalties",)  # words that an older sshd does not know
 
 
@@ -42,10 +44,14 @@ class SshdMissingError(RuntimeError):
 class Sshd:
     """An sshd on a free loopback port; ``cut()`` kills its open connections, as a broken network would.
 
-    ``listen`` "0.0.0.0": at every address; only in a network namespace of one's own.
+    ``listen`` "0.0.0.0": at every address; only in a network namespace of one's own. ``mounts``: folders that are others to
+    who logs in here, as on a machine of its own; needs root.
     """
 
-    def __init__(self, folder: Path, *, extra: str = "", listen: str = "127.0.0.1") -> None:
+    def __init__(
+        self, folder: Path, *, extra: str = "", listen: str = "127.0.0.1", mounts: Mapping[Path, Path] | None = None
+    ) -> None:
+        self.mounts = mounts or {}
         self.folder = folder
         self.extra = extra
         self.listen = listen
@@ -91,6 +97,8 @@ class Sshd:
             config.write_text("\n".join(lines) + "\n")
         with (self.folder / "log").open("wb") as log:
             command = [program, "-D", "-e", "-f", str(config)]
+            for place, other in self.mounts.items():
+                command = [*_MOUNTED, str(other), str(place), *command]
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         if not poll(self._answers, timeout=20):
             self.stop()

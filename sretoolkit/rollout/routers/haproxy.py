@@ -10,8 +10,10 @@ from __future__ import annotations
 import re
 import shlex
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import ClassVar, NamedTuple
 
+from sretoolkit.clock import poll
 from sretoolkit.errors import CommandFailed, ConfigError, HostError, PlanError
 from sretoolkit.hosts.host import Host, host_of
 from sretoolkit.plan import Context
@@ -35,6 +37,8 @@ class Haproxy(Router):
     """The servers of one backend; those whose name matches ``candidate`` (a regular expression) are the new version's.
 
     ``socket``: its stats socket, of level admin; ``config``: its configuration file, "" = a reload drops what is set here.
+    Servers that get no more requests are waited for until they have answered those that they have, at most for ``drain``
+    (a longer session, such as a websocket, goes on).
     """
 
     can: ClassVar[frozenset[str]] = frozenset({WEIGHT, SPLIT})
@@ -44,6 +48,7 @@ class Haproxy(Router):
     candidate: str
     host: str = "localhost"
     config: str = ""
+    drain: timedelta = timedelta(seconds=10)
 
     def __post_init__(self) -> None:
         try:
@@ -109,20 +114,13 @@ class Haproxy(Router):
         said = self._ask(ctx, "; ".join(f"set server {self.backend}/{name} weight {wanted[name]}" for name in order))
         if said.strip():
             raise HostError(f"HAProxy on {self.host} does not take the weights: {said.strip()[:200]}", host=self.host)
+        self._drain(ctx, {name for name, weight in wanted.items() if not weight})
 
     def split(self, ctx: Context) -> Split:
         """Sessions that each side's servers got since HAProxy's process began."""
-        lines = self._ask(ctx, "show stat").splitlines()
-        names = lines[0].lstrip("# ").split(",") if lines else []
-        rows = [dict(zip(names, line.split(","), strict=False)) for line in lines[1:] if line]
-        mine = [
-            row
-            for row in rows
-            if row.get("pxname") == self.backend and row.get("svname") not in ("BACKEND", "FRONTEND")
-        ]
         told = {True: 0, False: 0}
-        for row in mine:
-            told[bool(re.fullmatch(self.candidate, row["svname"]))] += int(row.get("stot") or 0)
+        for name, row in self._counters(ctx).items():
+            told[bool(re.fullmatch(self.candidate, name))] += int(row.get("stot") or 0)
         return Split(stable=told[False], candidate=told[True])
 
     def by_hand(self, percent: int) -> str:
@@ -145,6 +143,20 @@ class Haproxy(Router):
             if line and line[0].isdigit() and len(line.split()) > 5
         ]
         return [Server(row["srv_name"], int(row["srv_uweight"]), int(row["srv_admin_state"]) != 0) for row in rows]
+
+    def _counters(self, ctx: Context) -> dict[str, dict[str, str]]:
+        """What HAProxy counts of each server."""
+        lines = self._ask(ctx, "show stat").splitlines()
+        names = lines[0].lstrip("# ").split(",") if lines else []
+        rows = [dict(zip(names, line.split(","), strict=False)) for line in lines[1:] if line]
+        mine = [row for row in rows if row.get("pxname") == self.backend]
+        return {row["svname"]: row for row in mine if row["svname"] not in ("BACKEND", "FRONTEND")}
+
+    def _drain(self, ctx: Context, names: set[str]) -> None:
+        def answered() -> bool:
+            return not any(int(row.get("scur") or 0) for name, row in self._counters(ctx).items() if name in names)
+
+        poll(answered, timeout=min(self.drain.total_seconds(), ctx.remaining() / 2), clock=ctx.clock)
 
     def _ours(self, servers: list[Server]) -> list[Server]:
         return [each for each in servers if not each.out and re.fullmatch(self.candidate, each.name)]

@@ -36,7 +36,7 @@ class Canary(Strategy):
         """The whole course, from no candidate to none."""
         router = _suitable(self, rollout)
         found = rollout.workload.look(ctx, version)
-        notes = [*router.check(ctx), *self._shares(router, ctx)]
+        notes = [*router.check(ctx), *self._shares(router, ctx), *_unrelieved(rollout)]
         course = Course(rollout, ctx, scaled=found.scaled)
         _refuse_begun(rollout, course, found)
         self._begin(course, rollout, router, found, version)
@@ -77,13 +77,11 @@ class Canary(Strategy):
         workload = course.rollout.workload
         if not router.by_replicas:
             course.make(CANDIDATE, {"replicas": found.replicas})
-        if workload.scales:
+        if workload.carries_all:
             course.weigh(100)
         if self.baseline:
             course.make(BASELINE, None)
-        for batch in (
-            [STABLE] if workload.scales else workload.batches(course.ctx, 1)
-        ):  # else the candidate is too small for all
+        for batch in [STABLE] if workload.scales else workload.batches(course.ctx, 1):
             course.make(batch, {"version": version})
         course.weigh(0)
         course.make(CANDIDATE, None)
@@ -112,6 +110,13 @@ def _suitable(strategy: Canary, rollout: Rollout) -> Router:
         if wanted and what not in router.can:
             raise router.cannot(what)
     return router
+
+
+def _unrelieved(rollout: Rollout) -> list[str]:
+    """What it costs when the candidate is too small to carry all while the stable instances are changed."""
+    if rollout.workload.carries_all:
+        return []
+    return ["the old instances are changed while they serve: give as many candidates, or each change may lose requests"]
 
 
 def _refuse_begun(rollout: Rollout, course: Course, found: Found) -> None:

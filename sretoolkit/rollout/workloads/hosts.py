@@ -64,6 +64,11 @@ class Hosts(Workload):
         return f"hosts:{','.join(sorted(self.hosts))}{self.folder}"
 
     @property
+    def carries_all(self) -> bool:
+        """With as many candidates as hosts."""
+        return len(self.candidates) >= len(self.hosts)
+
+    @property
     def patience(self) -> timedelta:
         """One host after the other."""
         return self.ready_within * max(1, len(self.hosts), len(self.candidates))
