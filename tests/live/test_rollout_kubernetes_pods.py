@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
 import urllib.error
 import urllib.request
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
@@ -16,6 +19,7 @@ import pytest
 from sretoolkit.clock import poll
 from sretoolkit.config import Config
 from sretoolkit.errors import HostError, StepFailed
+from sretoolkit.metrics import connect
 from sretoolkit.plan import Context
 from sretoolkit.rollout.rollout import Rollout
 from sretoolkit.rollout.routers.replicas import Replicas
@@ -23,17 +27,25 @@ from sretoolkit.rollout.routers.service import Service
 from sretoolkit.rollout.workload import CANDIDATE, STABLE
 from sretoolkit.rollout.workloads.kubernetes import Kubernetes as Workloads
 from sretoolkit.store import open_store
+from tests.rollout.desk import Desk
 from tests.stack.kubernetes import Cluster, Kubernetes
+from tests.stack.prometheus import Prometheus
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 
 ONE, TWO, NONE = "localhost/borrowed:1", "localhost/borrowed:2", "localhost/nowhere:1"
 _SERVER = """
-import http.server, os, signal
+import http.server, itertools, os, signal
+requests, counted = itertools.count(1), {200: 0, 500: 0}
+bad = int(os.environ.get("BAD_CANARY" if os.environ["HOSTNAME"].startswith("web-canary-") else "BAD_STABLE", 0))
 class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        body = os.environ["HOSTNAME"].encode()
-        self.send_response(200)
+        if self.path == "/metrics":
+            code, body = 200, "".join(f'requests_total{{code="{each}"}} {counted[each]}\\n' for each in counted).encode()
+        else:
+            code, body = 500 if bad and not next(requests) % bad else 200, os.environ["HOSTNAME"].encode()
+            counted[code] += 1
+        self.send_response(code)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -85,6 +97,9 @@ class Customers:
                     with opener.open(self._url, timeout=5) as answer:
                         self.answers[answer.read().decode()] += 1
                         break
+                except urllib.error.HTTPError as error:
+                    self.answers[error.read().decode()] += 1
+                    break
                 except (urllib.error.URLError, OSError) as error:
                     told = str(error)
             else:
@@ -122,17 +137,25 @@ def ctx(own: Kubernetes, config: Config) -> Iterator[Context]:
 
 
 def shop(
-    own: Kubernetes, space: str, *, kind: str = "Deployment", selects: dict[str, str] | None = None, **more: Any
+    own: Kubernetes,
+    space: str,
+    *,
+    kind: str = "Deployment",
+    selects: dict[str, str] | None = None,
+    bad: dict[str, int] | None = None,
+    **more: Any,
 ) -> str:
     """Three pods that answer with their names, behind a Service; gives its URL.
 
-    A pod that is told to go still answers for two seconds, while the proxies learn of it: as every real service must.
+    ``bad``: every how many-th request fails, by ``BAD_STABLE`` and ``BAD_CANARY``.
+    A pod that is told to go still answers for six seconds, while the proxies learn of it: as every real service must.
     """
-    probe = {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1}
-    going = {"preStop": {"exec": {"command": ["sleep", "2"]}}}
+    probe = {"httpGet": {"path": "/metrics", "port": 8080}, "periodSeconds": 1}
+    going = {"preStop": {"exec": {"command": ["sleep", "6"]}}}
     command = ["python3", "-c", _SERVER]
-    container = own.container("app", command, readinessProbe=probe, lifecycle=going)
-    spec = own.pod(container, terminationGracePeriodSeconds=10)
+    environment = [{"name": name, "value": str(every)} for name, every in (bad or {}).items()]
+    container = own.container("app", command, readinessProbe=probe, lifecycle=going, env=environment)
+    spec = own.pod(container, terminationGracePeriodSeconds=15)
     labels = {"app": "web", "track": "stable"}
     meta = {"name": "web", "namespace": space}
     body = {
@@ -240,8 +263,135 @@ def test_a_whole_canary_is_promoted_or_taken_back(
                 plan.run(apply=True, config=config, store=store)
         customers.seen(20)
     assert [] == customers.lost
+    assert [("web", ends, 3)] == deployments(own, space)
+
+
+@pytest.fixture
+def metrics(own: Kubernetes, space: str, tmp_path: Path) -> Iterator[Prometheus]:
+    """A Prometheus that scrapes every pod of the namespace, from when it has an address."""
+    targets = tmp_path / "pods.json"
+    targets.write_text("[]")
+    shown = 'jsonpath={.metadata.name} {.status.podIP}{"\\n"}'
+    command = [*own.command, "-n", space, "get", "pods", "--watch", "-o", shown]
+    watch = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    writer = threading.Thread(target=_told, args=(watch, targets))
+    writer.start()
+    try:
+        found = [{"files": [str(targets)], "refresh_interval": "1s"}]
+        with Prometheus(scrapes=[{"job_name": "pods", "file_sd_configs": found}]) as started:
+            yield started
+    finally:
+        watch.terminate()
+        writer.join()
+        watch.wait()
+
+
+def _told(watch: subprocess.Popen[str], targets: Path) -> None:
+    """The pods that there are or were, as Prometheus reads them."""
+    assert watch.stdout is not None
+    pods: dict[str, str] = {}
+    with watch.stdout as lines:
+        for line in lines:
+            name, _, address = line.strip().partition(" ")
+            if address and pods.get(name) != address:
+                pods[name] = address
+                beside = targets.with_suffix(".new")
+                beside.write_text(
+                    json.dumps([{"targets": [f"{at}:8080"], "labels": {"pod": pod}} for pod, at in pods.items()])
+                )
+                beside.replace(targets)
+
+
+@pytest.fixture
+def desk(own: Kubernetes, space: str, metrics: Prometheus, tmp_path: Path) -> Desk:
+    """An engineer with that cluster and that Prometheus."""
+    named = parts(own, space)
+    measure = {
+        "name": "errors", "source": "prod", "by": "pod", "candidate": "web-canary-.*", "interval": "2s", "history": "1m",
+        "bad": 'requests_total{code="500"}', "total": "requests_total", "worth": 5.0,
+    }  # fmt: skip
+    service = {
+        "workload": {"kind": "kubernetes", **named},
+        "router": {"kind": "replicas", "service": "web", **named},
+        "strategy": {"kind": "canary", "steps": [50], "bake": "60s"},
+        "measures": [measure],
+        "look": "1s",
+        "patience": "20s",
+    }
+    configuration = {"sources": {"prod": metrics.options}, "rollouts": {"shop": service}}
+    return Desk(tmp_path / "engineer", configuration, {"KUBECONFIG": str(own.kubeconfig)})
+
+
+def deployments(own: Kubernetes, space: str) -> list[tuple[str, str, int]]:
+    """Name, image and wanted pods of each."""
     found = json.loads(own.kubectl("-n", space, "get", "deployments", "-o", "json"))["items"]
-    assert [("web", ends, 3)] == [
-        (each["metadata"]["name"], each["spec"]["template"]["spec"]["containers"][0]["image"], each["spec"]["replicas"])
+    return [
+        (
+            each["metadata"]["name"],
+            each["spec"]["template"]["spec"]["containers"][0]["image"],
+            each["spec"]["replicas"],
+        )
         for each in found
     ]
+
+
+def known(metrics: Prometheus, pods: int = 3) -> bool:
+    """Whether Prometheus has seen the requests of so many pods."""
+    with connect(metrics.source) as source:
+        asked = "count(sum by (pod) (increase(requests_total[10s])) > 0) or vector(0)"
+        return poll(lambda: source.instant(asked).values[0, 0] >= pods, timeout=60) is not None
+
+
+def audited(own: Kubernetes, space: str) -> list[tuple[float, str]]:
+    """What sretoolkit wrote in a namespace, by the API server's own log: when (epoch seconds), and what."""
+    lines = (own.place.folder / "audit.log").read_text().splitlines()
+    entries = [json.loads(line) for line in lines]
+    return [
+        (
+            datetime.fromisoformat(each["requestReceivedTimestamp"]).timestamp(),
+            f"{each['verb']} {each['objectRef']['resource']}",
+        )
+        for each in entries
+        if each.get("objectRef", {}).get("namespace") == space and each["userAgent"] == "sretoolkit"
+    ]
+
+
+def agrees(desk: Desk, writes: list[tuple[float, str]]) -> None:
+    """Each change that the journal has was written by then, and nothing was written that is no such change."""
+    written = desk.written()
+    for each in written:
+        assert [what for at, what in writes if each.start <= at <= each.end], (each, writes)
+    for at, what in writes:
+        assert 1 == len([each for each in written if each.start <= at <= each.end]), (at, what, written)
+
+
+@pytest.mark.parametrize(("every", "code", "ends"), [(50, 0, TWO), (4, 3, ONE)], ids=["good", "bad"])
+def test_the_runbook_is_judged_by_metrics(
+    own: Kubernetes, space: str, metrics: Prometheus, desk: Desk, every: int, code: int, ends: str
+) -> None:
+    """As a command: the good one serves, the bad one is taken back; the cluster's audit log has what the journal has."""
+    url = shop(own, space, bad={"BAD_STABLE": 50, "BAD_CANARY": every})
+    with Customers(url) as customers:
+        assert known(metrics)
+        ended, said = desk.roll_out(TWO)
+        customers.seen(20)
+
+    assert code == ended, said
+    assert [] == customers.lost
+    assert [("web", ends, 3)] == deployments(own, space)
+    agrees(desk, audited(own, space))
+
+
+def test_a_killed_runner_is_taken_back_by_the_watchdog(
+    own: Kubernetes, space: str, metrics: Prometheus, desk: Desk
+) -> None:
+    """It dies with the candidate in the requests; nobody does anything, and the old version serves alone."""
+    url = shop(own, space, bad={"BAD_STABLE": 50, "BAD_CANARY": 50})
+    with Customers(url) as customers:
+        assert known(metrics)
+        desk.killed_at(50, TWO)
+        with desk.watchdog():
+            assert poll(lambda: deployments(own, space) == [("web", ONE, 3)], timeout=90, interval=0.5)
+        customers.seen(20)
+    assert [] == customers.lost
+    agrees(desk, audited(own, space))

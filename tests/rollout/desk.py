@@ -115,6 +115,8 @@ class Desk:
         found: list[Written] = []
         for entry in self.entries():
             if entry.kind in ("step-before", "undo-before"):
+                if found and found[-1].end == math.inf:  # its runner died
+                    found[-1] = found[-1]._replace(end=moment(entry))
                 step, value = entry.payload["step"], "after" if entry.kind == "step-before" else "before"
                 found.append(Written(step["type"].rpartition(":")[2], step["data"][value], moment(entry), math.inf))
             elif entry.kind in ("step-after", "undo-after", "step-failed"):

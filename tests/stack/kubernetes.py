@@ -71,9 +71,14 @@ class Cluster:
         """The name of the context in use."""
         return self.kubectl("config", "current-context").strip()
 
+    @property
+    def command(self) -> list[str]:
+        """kubectl, for this cluster."""
+        return [str(_kubectl()), f"--kubeconfig={self.kubeconfig}"]
+
     def kubectl(self, *arguments: str, check: bool = True, input: str | None = None) -> str:
         """What ``kubectl ARGUMENTS`` says."""
-        command = [str(_kubectl()), f"--kubeconfig={self.kubeconfig}", *arguments]
+        command = [*self.command, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, input=input)
         if check and done.returncode:
             raise RuntimeError(f"kubectl {' '.join(arguments)}: {done.stderr}")
