@@ -16,6 +16,7 @@ from hypothesis import settings
 from sretoolkit.actor import Actor
 from sretoolkit.config import Config
 from sretoolkit.journal import Keys
+from sretoolkit.plan import Context
 from sretoolkit.store import Store
 
 if TYPE_CHECKING:
@@ -81,6 +82,15 @@ def config(own_home: Path) -> Config:
         records={"folder": str(own_home / "records")},
         runbooks={"folders": [str(REPOSITORY / "runbooks")]},
     )
+
+
+@pytest.fixture
+def ctx(config: Config) -> Iterator[Context]:
+    """A context whose step has a minute."""
+    context = Context(config=config)
+    context.start(60)
+    yield context
+    context.close()
 
 
 @pytest.fixture

@@ -49,6 +49,7 @@ def watchdog_command(ctx: click.Context, every: str, once: bool, cron_job: str, 
 
     from sretoolkit.clock import parse_duration
     from sretoolkit.config import Config
+    from sretoolkit.errors import StoreUnavailable
     from sretoolkit.journal import find_runs
     from sretoolkit.runbook.signals import Signals
     from sretoolkit.store import open_store
@@ -61,8 +62,14 @@ def watchdog_command(ctx: click.Context, every: str, once: bool, cron_job: str, 
     signals.on_signal = ended.set
     signals.listen()
     while not ended.is_set():
-        with open_store(config) as store:
-            lost = find_runs(store, state="lost", limit=1000)
+        try:
+            with open_store(config) as store:
+                lost = find_runs(store, state="lost", limit=1000)
+        except StoreUnavailable as error:  # it comes back, and then somebody has to be here
+            if once:
+                raise
+            click.echo(f"error: {error}", err=True)
+            lost = []
         done = [_recover(config, one.id, resume=False, force=False) for one in lost]
         if done or once:
             _show(done, as_json=False)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack.kubernetes import Cluster, KubernetesMissingError, cluster
+from tests.stack.kubernetes import Cluster, Kubernetes, KubernetesMissingError, cluster
 from tests.stack.kubernetes import control_plane as plane
 
 CONGESTION = "net.ipv4.tcp_congestion_control"
@@ -46,6 +46,13 @@ def control_plane() -> Iterator[Cluster]:
         except KubernetesMissingError as error:
             pytest.skip(str(error))
         yield started
+
+
+def ours(found: Cluster) -> Kubernetes:
+    """The cluster, where it is one of our own; else the test is skipped."""
+    if not isinstance(found, Kubernetes):
+        pytest.skip("somebody else's cluster is not disturbed")
+    return found
 
 
 @pytest.fixture(scope="session")

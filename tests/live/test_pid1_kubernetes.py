@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from sretoolkit.plan.recovery import reverse
 from sretoolkit.plan.session import rejoin
 from sretoolkit.report import Finding
 from sretoolkit.store import open_store
+from tests.live.conftest import ours
 from tests.runbook.desk import Desk
 from tests.stack.kubernetes import Cluster, Kubernetes
 
@@ -35,28 +35,21 @@ _DEAF = ["sh", "-c", "sleep 600; true"]
 @pytest.fixture(scope="module", autouse=True)
 def _asked(kube: Cluster) -> Iterator[None]:
     """Contexts are those of the cluster."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KUBECONFIG", str(kube.kubeconfig))
+    with kube.chosen():
         yield
 
 
 @pytest.fixture
 def own(kube: Cluster) -> Kubernetes:
     """The cluster, where it is one of our own."""
-    if not isinstance(kube, Kubernetes):
-        pytest.skip("somebody else's cluster is not disturbed")
-    return kube
+    return ours(kube)
 
 
 @pytest.fixture
 def space(kube: Cluster) -> Iterator[str]:
-    """A namespace of the test's own; its end is not waited for."""
-    name = f"pid1-{uuid.uuid4().hex[:8]}"
-    kube.kubectl("create", "namespace", name)
-    ready = ("get", "serviceaccount", "default", "-n", name)
-    assert poll(lambda: kube.kubectl(*ready, check=False), timeout=30)
-    yield name
-    kube.kubectl("delete", "namespace", name, "--wait=false")
+    """A namespace of the test's own."""
+    with kube.namespace("pid1") as name:
+        yield name
 
 
 def _made(kube: Cluster, space: str, name: str, spec: dict[str, Any], *, kind: str = "Deployment", **more: Any) -> None:

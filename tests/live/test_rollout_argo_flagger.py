@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -40,27 +39,15 @@ def _asked(control_plane: Cluster) -> Iterator[None]:
     """Contexts are those of the cluster, which serves Rollouts and Canaries."""
     for file in ("rollouts", "canaries"):
         serve(control_plane, file)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KUBECONFIG", str(control_plane.kubeconfig))
+    with control_plane.chosen():
         yield
 
 
 @pytest.fixture
 def space(control_plane: Cluster) -> Iterator[str]:
-    """A namespace of the test's own; its end is not waited for."""
-    name = f"driven-{uuid.uuid4().hex[:8]}"
-    control_plane.kubectl("create", "namespace", name)
-    yield name
-    control_plane.kubectl("delete", "namespace", name, "--wait=false")
-
-
-@pytest.fixture
-def ctx() -> Iterator[Context]:
-    """A step of a minute."""
-    context = Context(config=Config({}))
-    context.start(60)
-    yield context
-    context.close()
+    """A namespace of the test's own."""
+    with control_plane.namespace("driven") as name:
+        yield name
 
 
 def _pods(image: str) -> dict[str, Any]:

@@ -33,15 +33,6 @@ def proxy() -> Iterator[Haproxy]:
         yield started
 
 
-@pytest.fixture
-def ctx() -> Iterator[Context]:
-    """A step's context."""
-    made = Context(config=Config.of())
-    made.start(60)
-    yield made
-    made.close()
-
-
 def router_of(proxy: Haproxy, **more: Any) -> Router:
     """The router, by its options."""
     given = {

@@ -69,15 +69,6 @@ def config(server: Sshd, config: Config) -> Config:
 
 
 @pytest.fixture
-def ctx(config: Config) -> Iterator[Context]:
-    """A step's context."""
-    made = Context(config=config)
-    made.start(120)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def running(service: dict[str, Any], ctx: Context) -> Workload:
     """The service with release 1."""
     workload = Workload.of(service)

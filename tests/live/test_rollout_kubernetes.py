@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import threading
-import uuid
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -23,6 +22,7 @@ from sretoolkit.rollout.routers.replicas import Replicas
 from sretoolkit.rollout.routers.service import Service
 from sretoolkit.rollout.workload import BASELINE, CANDIDATE, STABLE, Workload
 from sretoolkit.rollout.workloads.kubernetes import Kubernetes as Workloads
+from tests.live.conftest import ours
 from tests.stack.kubernetes import Cluster, Kubernetes
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(180)]
@@ -52,37 +52,21 @@ class Counting(Asked):
 @pytest.fixture(scope="module", autouse=True)
 def _asked(control_plane: Cluster) -> Iterator[None]:
     """Contexts are those of the control plane."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KUBECONFIG", str(control_plane.kubeconfig))
+    with control_plane.chosen():
         yield
 
 
 @pytest.fixture
 def own(control_plane: Cluster) -> Kubernetes:
     """The control plane, where it is one of our own."""
-    if not isinstance(control_plane, Kubernetes):
-        pytest.skip("somebody else's cluster is not disturbed")
-    return control_plane
+    return ours(control_plane)
 
 
 @pytest.fixture
 def space(control_plane: Cluster) -> Iterator[str]:
-    """A namespace of the test's own; its end is not waited for."""
-    name = f"rollout-{uuid.uuid4().hex[:8]}"
-    control_plane.kubectl("create", "namespace", name)
-    ready = ("get", "serviceaccount", "default", "-n", name)
-    assert poll(lambda: control_plane.kubectl(*ready, check=False), timeout=30)
-    yield name
-    control_plane.kubectl("delete", "namespace", name, "--wait=false")
-
-
-@pytest.fixture
-def ctx(control_plane: Cluster, config: Config) -> Iterator[Context]:
-    """A context whose step has a minute."""
-    context = Context(config=config)
-    context.start(60)
-    yield context
-    context.close()
+    """A namespace of the test's own."""
+    with control_plane.namespace("rollout") as name:
+        yield name
 
 
 @pytest.fixture

@@ -6,13 +6,11 @@ import json
 import os
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from sretoolkit.clock import poll
 from sretoolkit.config import Config
 from sretoolkit.journal import Keys, find_runs, load_run, verify_run
 from sretoolkit.plan.recovery import recover
@@ -54,22 +52,18 @@ PLACES = range(1, WRITES + 1) if os.environ.get("EVERY_FAULT") else (1, 2, 7, 11
 
 @pytest.fixture
 def space(control_plane: Cluster) -> Iterator[str]:
-    """A namespace with four pods of "web" behind a Service; its end is not waited for."""
-    name = f"killed-{uuid.uuid4().hex[:8]}"
-    kubectl = control_plane.kubectl
-    kubectl("create", "namespace", name)
-    assert poll(lambda: kubectl("get", "serviceaccount", "default", "-n", name, check=False), timeout=30)
-    labels, meta = {"app": "web", "track": "stable"}, {"name": "web", "namespace": name}
-    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "app", "image": "shop:1"}]}}
-    spec = {"replicas": 4, "selector": {"matchLabels": labels}, "template": template}
-    service = {"selector": {"app": "web"}, "ports": [{"port": 80}]}
-    control_plane.apply(
-        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": spec},
-        {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": service},
-    )
-    kubectl("-n", name, "rollout", "status", "deployment/web", "--timeout=60s")
-    yield name
-    kubectl("delete", "namespace", name, "--wait=false")
+    """A namespace with four pods of "web" behind a Service."""
+    with control_plane.namespace("killed") as name:
+        labels, meta = {"app": "web", "track": "stable"}, {"name": "web", "namespace": name}
+        template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "app", "image": "shop:1"}]}}
+        spec = {"replicas": 4, "selector": {"matchLabels": labels}, "template": template}
+        service = {"selector": {"app": "web"}, "ports": [{"port": 80}]}
+        control_plane.apply(
+            {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": spec},
+            {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": service},
+        )
+        control_plane.kubectl("-n", name, "rollout", "status", "deployment/web", "--timeout=60s")
+        yield name
 
 
 def run(cluster: Cluster, config: Config, space: str, image: str, last: int) -> subprocess.CompletedProcess[str]:

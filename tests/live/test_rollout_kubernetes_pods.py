@@ -7,7 +7,6 @@ import subprocess
 import threading
 import urllib.error
 import urllib.request
-import uuid
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
@@ -27,6 +26,7 @@ from sretoolkit.rollout.routers.service import Service
 from sretoolkit.rollout.workload import CANDIDATE, STABLE
 from sretoolkit.rollout.workloads.kubernetes import Kubernetes as Workloads
 from sretoolkit.store import open_store
+from tests.live.conftest import ours
 from tests.rollout.desk import Desk
 from tests.stack.kubernetes import Cluster, Kubernetes
 from tests.stack.prometheus import Prometheus
@@ -109,31 +109,24 @@ class Customers:
 @pytest.fixture
 def own(kube: Cluster) -> Iterator[Kubernetes]:
     """A cluster of our own, with a second version of the image."""
-    if not isinstance(kube, Kubernetes):
-        pytest.skip("a second version of the image is needed, which only our own cluster can be given")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KUBECONFIG", str(kube.kubeconfig))
-        kube.ctr("images", "tag", "--force", ONE, TWO)
-        yield kube
+    found = ours(kube)
+    with found.chosen():
+        found.ctr("images", "tag", "--force", ONE, TWO)
+        yield found
 
 
 @pytest.fixture
 def space(own: Kubernetes) -> Iterator[str]:
-    """A namespace of the test's own; its end is not waited for."""
-    name = f"rollout-{uuid.uuid4().hex[:8]}"
-    own.kubectl("create", "namespace", name)
-    assert poll(lambda: own.kubectl("get", "serviceaccount", "default", "-n", name, check=False), timeout=30)
-    yield name
-    own.kubectl("delete", "namespace", name, "--wait=false")
+    """A namespace of the test's own."""
+    with own.namespace("rollout") as name:
+        yield name
 
 
 @pytest.fixture
-def ctx(own: Kubernetes, config: Config) -> Iterator[Context]:
+def ctx(ctx: Context) -> Context:
     """A context whose step has two minutes."""
-    context = Context(config=config)
-    context.start(120)
-    yield context
-    context.close()
+    ctx.start(120)
+    return ctx
 
 
 def shop(
@@ -390,8 +383,7 @@ def test_a_killed_runner_is_taken_back_by_the_watchdog(
     with Customers(url) as customers:
         assert known(metrics)
         desk.killed_at(50, TWO)
-        with desk.watchdog():
-            assert poll(lambda: deployments(own, space) == [("web", ONE, 3)], timeout=90, interval=0.5)
+        desk.taken_back(lambda: deployments(own, space) == [("web", ONE, 3)])
         customers.seen(20)
     assert [] == customers.lost
     agrees(desk, audited(own, space))

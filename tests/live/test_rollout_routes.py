@@ -7,14 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
 
 from sretoolkit.clock import poll
-from sretoolkit.config import Config
 from sretoolkit.errors import HostError, PlanError
 from sretoolkit.hosts.cluster import Cluster as Connection
 from sretoolkit.hosts.cluster import ClusterError
@@ -37,27 +35,15 @@ def _asked(control_plane: Cluster) -> Iterator[None]:
     """Contexts are those of the cluster, which serves what is routed with."""
     for file in ("httproutes", "virtualservices"):
         serve(control_plane, file)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KUBECONFIG", str(control_plane.kubeconfig))
+    with control_plane.chosen():
         yield
 
 
 @pytest.fixture
 def space(control_plane: Cluster) -> Iterator[str]:
-    """A namespace of the test's own; its end is not waited for."""
-    name = f"routes-{uuid.uuid4().hex[:8]}"
-    control_plane.kubectl("create", "namespace", name)
-    yield name
-    control_plane.kubectl("delete", "namespace", name, "--wait=false")
-
-
-@pytest.fixture
-def ctx() -> Iterator[Context]:
-    """A step of a minute."""
-    context = Context(config=Config({}))
-    context.start(60)
-    yield context
-    context.close()
+    """A namespace of the test's own."""
+    with control_plane.namespace("routes") as name:
+        yield name
 
 
 def _route(space: str, *backends: Mapping[str, Any], **more: Any) -> dict[str, Any]:

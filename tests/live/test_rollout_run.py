@@ -164,8 +164,7 @@ def test_a_killed_runner_is_taken_back(desk: Desk, machines: Machines, proxy: Ha
     """By the watchdog: nobody does anything, and all requests go to the old version."""
     with Witness(proxy) as witness:
         desk.killed_at(50, "2.0")
-        with desk.watchdog():
-            assert poll(lambda: proxy.weights()["canary-1"] == 0 and "web2" not in machines.versions(), timeout=60)
+        desk.taken_back(lambda: proxy.weights()["canary-1"] == 0 and "web2" not in machines.versions())
 
     assert {"web1": "1.0"} == machines.versions()
     assert 0 == proxy.served.get("lost", 0)

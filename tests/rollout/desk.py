@@ -8,8 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -89,15 +88,15 @@ class Desk:
             said, _ = runner.communicate(timeout=30)
         assert runner.returncode == -signal.SIGKILL, said
 
-    @contextmanager
-    def watchdog(self) -> Iterator[None]:
-        """``sretoolkit watchdog`` beside it."""
+    def taken_back(self, seen: Callable[[], bool]) -> None:
+        """Wait until ``sretoolkit watchdog`` has taken the dead runner's work back, as ``seen`` sees it."""
         process = self.start("watchdog", "--every", "1s")
         try:
-            yield
+            done = poll(seen, timeout=90, interval=0.5)
         finally:
             process.terminate()
-            process.communicate(timeout=30)
+            said, _ = process.communicate(timeout=30)
+        assert done, f"{said}\n{self.now}"
 
     @property
     def now(self) -> str:

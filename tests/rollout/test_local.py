@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from sretoolkit.clock import poll
-from sretoolkit.config import Config
 from sretoolkit.errors import StepFailed, Unreachable
 from sretoolkit.plan import Context
 from sretoolkit.rollout.local.opening import Shop, open_shop
@@ -27,15 +26,6 @@ def shop() -> Iterator[Shop]:
     """An open shop with customers."""
     with open_shop(rate=100) as opened:
         yield opened
-
-
-@pytest.fixture
-def ctx() -> Iterator[Context]:
-    """A step's context."""
-    made = Context(config=Config.of())
-    made.start(60)
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -91,15 +91,14 @@ def test_a_bad_canary_is_taken_back_and_the_record_shows_why(desk: Desk) -> None
     assert 3 == code, said
     assert "version 1.0" in desk.now
     page = records[0].read_text()
-    assert "of the old version" in page
+    assert "of the old version" in page, said
     assert "errors: evidence" in page
 
 
 def test_a_killed_runner_is_taken_back_by_the_watchdog(desk: Desk, shop: Shop) -> None:
     """The runner dies with the candidate in the requests: nobody does anything, and the old version serves."""
     desk.killed_at(50, "2.0")
-    with desk.watchdog():
-        assert poll(lambda: "candidate" not in desk.now, timeout=60, interval=0.5)
+    desk.taken_back(lambda: "candidate" not in desk.now)
 
     assert "version 1.0" in desk.now
     assert 0 == shop.served.get("lost", 0)

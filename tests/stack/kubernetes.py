@@ -18,11 +18,13 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
+from unittest.mock import patch
 
 from sretoolkit.clock import poll
 from tests.stack import kubernetes_files as files
@@ -87,6 +89,23 @@ class Cluster:
     def apply(self, *objects: Mapping[str, Any]) -> None:
         """Make these objects, or change them."""
         self.kubectl("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+
+    @contextmanager
+    def chosen(self) -> Iterator[None]:
+        """Contexts are those of this cluster: KUBECONFIG names it."""
+        with patch.dict(os.environ, {"KUBECONFIG": str(self.kubeconfig)}):
+            yield
+
+    @contextmanager
+    def namespace(self, prefix: str) -> Iterator[str]:
+        """A namespace of a name of its own, in which pods can be made; its end is not waited for."""
+        name = f"{prefix}-{uuid.uuid4().hex[:8]}"
+        self.kubectl("create", "namespace", name)
+        try:
+            assert poll(lambda: self.kubectl("get", "serviceaccount", "default", "-n", name, check=False), timeout=30)
+            yield name
+        finally:
+            self.kubectl("delete", "namespace", name, "--wait=false")
 
     def container(self, name: str, command: Sequence[str], **more: Any) -> dict[str, Any]:
         """A container of a pod's template that runs a program of the image."""

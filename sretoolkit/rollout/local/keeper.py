@@ -25,7 +25,7 @@ from sretoolkit.rollout.local import wire
 from sretoolkit.rollout.local.proxy import Backend, Proxy
 
 SOCKET, MEASURED, READY = "keeper.sock", "measured.db", "ready.json"
-_START, _STOP = 10.0, 5.0  # seconds that an instance may take
+_START, _STOP, _ANSWER = 10.0, 5.0, 2.0  # seconds that an instance may take
 
 
 class KeeperError(Exception):
@@ -241,11 +241,14 @@ async def until_orphaned(ended: asyncio.Event) -> None:
 
 async def _answers(port: int) -> bool:
     try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(wire.request("/health"))
-        told = await wire.read(reader)
-        writer.close()
-    except (ConnectionError, wire.WireError):
+        async with asyncio.timeout(_ANSWER):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                writer.write(wire.request("/health"))
+                told = await wire.read(reader)
+            finally:
+                writer.close()
+    except (ConnectionError, TimeoutError, wire.WireError):
         return False
     return told is not None and told.status == 200
 
