@@ -91,6 +91,26 @@ def test_the_watchdog_takes_back_what_a_killed_process_began(
     assert f"run {run}: recovered" in said
 
 
+def test_the_watchdog_stays_while_its_store_is_away(tmp_path: Path) -> None:
+    """It says so, looks again, and ends only when it is told to."""
+    path = tmp_path / "store.db"
+    path.mkdir()
+    place = {**os.environ, "SRETOOLKIT_STORE_URL": f"sqlite:///{path}", "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "sretoolkit", "watchdog", "--every", "1s"]
+    told = tmp_path / "told"
+    with told.open("w") as out:
+        watchdog = subprocess.Popen(command, cwd=REPOSITORY, env=place, stderr=out)
+        try:
+            assert poll(lambda: told.read_text().count("error: ") == 2, timeout=30)
+            path.rmdir()
+            assert poll(path.is_file, timeout=30)
+        finally:
+            watchdog.terminate()
+            watchdog.wait(timeout=30)
+
+    assert 0 == watchdog.returncode
+
+
 @pytest.mark.parametrize("trap", ["a.do", "a.done", "b.do", "b.done", "c.done"])
 def test_a_killed_process_is_resumed_from_the_journal(
     killed: Callable[..., str], world: Folder, store: Store, config: Config, trap: str
