@@ -13,7 +13,7 @@ from sretoolkit.clock import poll
 
 IMAGE = "borrowed"
 # The machine's own programs and libraries, read-only: nothing is downloaded or built.
-_BORROWED = ("-v", "/usr:/usr:ro", "-v", "/etc:/etc:ro")
+BORROWED = ("-v", "/usr:/usr:ro", "-v", "/etc:/etc:ro")
 
 
 class Docker:
@@ -60,7 +60,7 @@ class Docker:
         """Start a container in the background, without network unless one is named; returns its name."""
         self._count += 1
         name = name or f"case-{os.getpid()}-{self._count}"
-        self.call("run", "-d", "--name", name, "--network", network, *_BORROWED, *options, image, *command)
+        self.call("run", "-d", "--name", name, "--network", network, *BORROWED, *options, image, *command)
         return name
 
     def pid(self, name: str) -> int:
@@ -71,12 +71,15 @@ class Docker:
         return bool(self.call("version", "--format", "{{.Server.Version}}", check=False).strip())
 
     def _import(self) -> None:
-        """An image that is folders only; /sbin is one of its own, since the engine puts its init there."""
-        root = self._folder / "root"
-        for name in ("sbin", "tmp", "proc", "sys", "dev", "run", "root", "usr", "etc", "var"):
-            (root / name).mkdir(parents=True)
-        for name in ("bin", "lib", "lib64"):
-            (root / name).symlink_to(f"usr/{name}")
-        packed = subprocess.run(["tar", "-C", root, "-c", "."], capture_output=True, check=True).stdout
+        packed = packed_root(self._folder / "root")
         environment = {**os.environ, "DOCKER_HOST": self.url}
         subprocess.run(["docker", "import", "-", IMAGE], input=packed, env=environment, capture_output=True, check=True)
+
+
+def packed_root(root: Path) -> bytes:
+    """An image that is folders only, as a tar; /sbin is one of its own, since the engine puts its init there."""
+    for name in ("sbin", "tmp", "proc", "sys", "dev", "run", "root", "usr", "etc", "var"):
+        (root / name).mkdir(parents=True)
+    for name in ("bin", "lib", "lib64"):
+        (root / name).symlink_to(f"usr/{name}")
+    return subprocess.run(["tar", "-C", root, "-c", "."], capture_output=True, check=True).stdout
