@@ -19,6 +19,7 @@ from contextlib import suppress
 
 from sretoolkit.pid1.groups import Groups, blocks, mounts, read
 from sretoolkit.pid1.records import Records
+from sretoolkit.pid1.scripts import MANY, SHELLS, script
 
 _ROOT_NAMESPACE = "pid:[4026531836]"
 _FEW = 2  # children with the lowest pids, and as many with the highest
@@ -92,12 +93,17 @@ class _Look:
         alive = self._alive(pids)
         inits = self._inits(alive)
         children = {pid: self._children(pid) for pid in inits if pid != self._spared}
-        wanted = dict.fromkeys([*inits, *(child for few in children.values() for child in few)])
+        shells = [pid for each in children for pid in (each, *children[each]) if self._program(pid) in SHELLS]
+        below = {pid: self._children(pid) for pid in shells}
+        lines = {*shells, *(child for few in below.values() for child in few)}
+        wanted = dict.fromkeys([*inits, *(child for few in [*children.values(), *below.values()] for child in few)])
         self._above(inits)
         for pid in dict.fromkeys([*wanted, *self._dead.values()]):
             self._process(pid)
         for pid in inits:
             self._identity(pid)
+        for pid in dict.fromkeys([*inits, *lines]):
+            self._line(pid)
         self._users(inits, wanted, pids)
         blocking = (child for few in children.values() for child in few if child not in inits and self._blocks(child))
         for pid in [*inits, *blocking]:
@@ -233,12 +239,27 @@ class _Look:
     def _identity(self, pid: str) -> None:
         self._put("n", pid, self._link(pid + "/ns/pid"))
         self._put("x", pid, self._link(pid + "/exe").replace("\n", "\036"))
-        line = read(self._proc, pid + "/cmdline", _MEMORY).replace(b"\n", b"\036").replace(b"\0", b"\037")
-        self._put("c", pid, line.decode("utf-8", "backslashreplace"))
         if most := re.search(rb"^Max processes +(\w+)", read(self._proc, pid + "/limits"), re.MULTILINE):
             self._put("r", pid, most[1].decode())
         for kind, *fields in self._groups.of(pid):
             self._put(str(kind), pid, *fields)
+
+    def _program(self, pid: str) -> str:
+        """By its file; one of many names (busybox) is what it is called as."""
+        if (name := self._link(pid + "/exe").rpartition("/")[2]) not in MANY:
+            return name
+        status = self._status(pid)
+        words = [status[6 : status.find(b"\n")], *read(self._proc, pid + "/cmdline", _LINE).split(b"\0")[:2]]
+        called = (os.fsdecode(word).rpartition("/")[2] for word in words)
+        return next((word for word in called if word and word not in MANY), name)
+
+    def _line(self, pid: str) -> None:
+        """Its command line, and the script that a shell or node runs."""
+        line = read(self._proc, pid + "/cmdline", _MEMORY)
+        shown = line.replace(b"\n", b"\036").replace(b"\0", b"\037")
+        self._put("c", pid, shown.decode("utf-8", "backslashreplace"))
+        if text := script(self._proc, pid, self._program(pid), line.split(b"\0")):
+            self._put("t", pid, text.replace(b"\n", b"\036").replace(b"\0", b"").decode("utf-8", "backslashreplace"))
 
     def _users(self, inits: list[str], wanted: Iterable[str], pids: list[str]) -> None:
         """Tasks by user: every process must be read for it, so only where somebody but root is limited."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cache
+from pathlib import PurePosixPath
 from typing import ClassVar, Literal
 
 from sretoolkit.pid1.process import Init
+from sretoolkit.pid1.scripts import MANY
 from sretoolkit.pid1.signals import disposition, has
 from sretoolkit.pid1.workload import Fix
 from sretoolkit.plugins import Plugins
@@ -43,8 +45,8 @@ class Kind(ABC):
     reaps: ClassVar[Reaps] = "unknown"
 
     @abstractmethod
-    def stop(self, init: Init, which: int, *, assumed: bool) -> Stop:
-        """What the stop signal will do; ``assumed``: nobody said which one is configured."""
+    def stop(self, init: Init, which: int, *, assumed: bool, grace: float = GRACE) -> Stop:
+        """What the stop signal will do; ``assumed``: nobody said which one is configured; ``grace`` in seconds."""
 
     def tells(self, init: Init, *, direct: bool) -> bool:
         """Whether it passes a stop signal on to its ``direct`` children, or to those further down."""
@@ -99,8 +101,11 @@ def young(init: Init) -> bool:
 
 
 def _called(init: Init) -> str:
-    """A program of many names (busybox) is what it is called as."""
-    return init.process.name if init.program in ("busybox", "toybox") else init.program
+    """A program of many names (busybox) is what it is called as, or else its first argument."""
+    if init.program not in MANY:
+        return init.program
+    words = (init.process.name, *(PurePosixPath(word).name for word in init.arguments[:2]))
+    return next((word for word in words if word and word not in MANY), init.program)
 
 
 @cache

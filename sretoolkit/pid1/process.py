@@ -41,7 +41,6 @@ class Process:
 
     ``age`` is in seconds, ``started`` in ticks since the machine started: with the pid it is a process's identity.
     ``uid`` is the real one, which the kernel counts by. ``state`` is the kernel's letter, D = in the kernel until its wait
-    is over. ``waits`` are looked at for inits, and for children of one that block signals; None = not, or not to be seen.
     """
 
     pid: int
@@ -58,6 +57,8 @@ class Process:
     started: int | None = None
     state: str = field(default="S", compare=False)
     waits: Waits | None = None
+    arguments: tuple[str, ...] = field(default=(), repr=False)
+    script: str = field(default="", repr=False)
 
     @property
     def stuck(self) -> bool:
@@ -89,7 +90,8 @@ class Zombies:
 class Init:
     """The first process of one PID namespace. What may be None is not to be seen by us, or not here.
 
-    ``children`` are four at most, the two lowest pids and the two highest; ``process.children`` counts all. ``cgroup`` is its
+    ``children`` are four at most, the two lowest pids and the two highest; ``process.children`` counts all; ``below`` are
+    those of children that are shells, as many of each. ``cgroup`` is its
     path in the hierarchy that counts process ids, or else in the first one that it has a place in; ``frozen``: by its cgroup.
     ``pid_max`` is its namespace's own; ``nproc`` is RLIMIT_NPROC (None = unlimited, or unknown) and ``users`` the
     tasks of each user that it holds for here: their uid, and all their threads and zombies on the machine. ``first`` is
@@ -100,7 +102,6 @@ class Init:
     root: bool
     namespace: str | None
     exe: str | None
-    arguments: tuple[str, ...]
     children: tuple[Process, ...]
     levels: tuple[Level, ...]
     zombies: tuple[Zombies, ...]
@@ -110,6 +111,12 @@ class Init:
     nproc: int | None = None
     users: tuple[tuple[int, int], ...] = ()
     first: bool = True
+    below: tuple[Process, ...] = ()
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """Its command line, program and all."""
+        return self.process.arguments
 
     @property
     def waits(self) -> Waits | None:
@@ -189,9 +196,12 @@ def _machine(found: Records) -> Machine:
         raise HostError("there is no /proc/self/ns/pid: this is no Linux, or /proc is not mounted", host="", hint=LINUX)
     facts = _Facts(found, machine, float(uptime or 0))
     processes = {each.pid: each for each in sorted(map(facts.process, found["p"]), key=lambda each: each.pid)}
+    children: dict[int, list[Process]] = defaultdict(list)
+    for each in processes.values():
+        children[each.parent].append(each)
     zombies = _zombies(found, processes)
     inits = tuple(
-        facts.init(processes[pid], own == _ROOT_NAMESPACE, processes, zombies)
+        facts.init(processes[pid], own == _ROOT_NAMESPACE, children, zombies)
         for pid in sorted(int(record) for record in found["i"])
         if pid in processes
     )
@@ -210,7 +220,7 @@ class _Facts:
         self._uptime = uptime
         self._tasks = {int(uid): int(tasks) for uid, tasks in (each.split("\t") for each in found.get("u", ()))}
         self._by_pid: dict[tuple[str, int], list[str]] = defaultdict(list)
-        for kind in "anxecbswflgrhm":
+        for kind in "anxecbswflgrhmt":
             for record in found.get(kind, ()):
                 pid, _, rest = record.partition("\t")
                 self._by_pid[kind, int(pid)].append(rest)
@@ -233,14 +243,19 @@ class _Facts:
             started=started,
             state=state,
             waits=self._waits(int(pid)),
+            arguments=self._arguments(int(pid)),
+            script=self._one("t", int(pid)).replace("\036", "\n"),
         )
 
     def init(
-        self, process: Process, root_view: bool, processes: Mapping[int, Process], zombies: Sequence[Zombies]
+        self,
+        process: Process,
+        root_view: bool,
+        born: Mapping[int, Sequence[Process]],
+        zombies: Sequence[Zombies],
     ) -> Init:
         pid = process.pid
-        arguments = self._one("c", pid).removesuffix("\037")
-        children = tuple(each for each in processes.values() if each.parent == pid and each.pid != pid)
+        children = tuple(born.get(pid, ()))
         nproc = _number(self._one("r", pid).partition("\t")[0])
         users = {each.uid for each in (process, *children)} - {_EXEMPT} if nproc is not None else set()
         return Init(
@@ -248,7 +263,6 @@ class _Facts:
             root=root_view and pid == 1,
             namespace=self._one("n", pid) or None,
             exe=self._one("x", pid).removesuffix("\036").replace("\036", "\n") or None,
-            arguments=tuple(arguments.replace("\036", "\n").split("\037")) if arguments else (),
             children=children,
             levels=tuple(_level(record) for record in self._by_pid["l", pid]),
             zombies=tuple(group for group in zombies if group.init == pid),
@@ -257,7 +271,12 @@ class _Facts:
             pid_max=_number(self._one("m", pid)),
             nproc=nproc,
             users=tuple((uid, self._tasks[uid]) for uid in sorted(users) if uid in self._tasks),
+            below=tuple(each for child in children for each in born.get(child.pid, ())),
         )
+
+    def _arguments(self, pid: int) -> tuple[str, ...]:
+        line = self._one("c", pid).removesuffix("\037")
+        return tuple(line.replace("\036", "\n").split("\037")) if line else ()
 
     def _one(self, kind: str, pid: int) -> str:
         return next(iter(self._by_pid.get((kind, pid), ())), "")

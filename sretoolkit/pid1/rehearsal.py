@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib.resources import files
 from typing import Any
 
 from sretoolkit.config import Config
@@ -15,6 +17,7 @@ from sretoolkit.hosts import Host, connect
 from sretoolkit.pid1.containers import ContainerStep
 from sretoolkit.pid1.engine import Engine
 from sretoolkit.pid1.signals import name as signal_name
+from sretoolkit.pid1.signals import number
 from sretoolkit.pid1.workload import remedy
 from sretoolkit.plan import Context, Plan
 from sretoolkit.plan.plan import Outcome
@@ -27,6 +30,7 @@ _KEPT = (
     "GroupAdd", "LogConfig", "UsernsMode", "CgroupnsMode", "MaskedPaths", "ReadonlyPaths",
 )  # fmt: skip
 KILLED = 137  # 128 + SIGKILL
+_BY_KILL = 9  # a wait status: ended by SIGKILL
 
 
 def rehearse_stop(
@@ -134,19 +138,36 @@ class StopClone(MakeClone):
             hint = "it may need its network or a volume that it can write: a rehearsal cannot tell how it stops"
             raise HostError(error.message, host=self.host, hint=hint) from error
         began = time.monotonic()
-        engine.stop(self.clone, self.grace)
+        lost = self._stop(engine, ctx)
         took = time.monotonic() - began
         exit_code = int(engine.known(self.clone)["State"]["ExitCode"])
         engine.remove(self.clone, volumes=True)
-        killed = exit_code == KILLED and took >= self.grace
         told = {
             "exit": exit_code,
             "seconds": round(took, 2),
-            "killed": killed,
+            "killed": exit_code == KILLED and took >= self.grace,
+            "lost": lost,
             "signal": self.signal,
             "grace": self.grace,
         }
         self._measured(ctx).update(told)
+
+    def _stop(self, engine: Engine, ctx: Context) -> list[str] | None:
+        """Stop it; who wanted to be told and was killed when the first process ended, None where nobody could watch."""
+        first = str(engine.known(self.clone)["State"]["Pid"])
+        program = files("sretoolkit.pid1").joinpath("ends.py").read_text(encoding="utf-8")
+        stop = ["docker", "stop", "-t", str(round(self.grace)), self.clone]
+        command = ["python3", "-c", program, first, str(number(self.signal)), *stop]
+        done = engine.host.run(command, timeout=ctx.remaining(), check=False)
+        try:
+            seen = json.loads(done.stdout)
+            ends = [(str(name), bool(own), bool(takes), status) for name, own, takes, status in seen["ends"]]
+        except (ValueError, TypeError, KeyError):
+            engine.stop(self.clone, self.grace)  # no python3, not root, or no events: then it is only stopped
+            return None
+        if seen["code"]:
+            raise HostError(f"{self.host}: {self.clone} cannot be stopped: {seen['said']}", host=self.host)
+        return sorted({name for name, own, takes, status in ends if takes and not own and status == _BY_KILL})
 
     def undo(self, ctx: Context) -> None:
         """Make the clone again, which the step before it removes."""
@@ -167,20 +188,33 @@ def rehearsed(outcome: Outcome) -> Report:
         )
     rows = [(found["signal"], found["exit"], f"{found['seconds']:.2f} s", f"{found['grace']:g} s")]
     table = Table("", ("stop signal", "exit code", "took", "grace period"), rows)
+    return Report(outcome.title, [_told(outcome.title, found)], [table])
+
+
+def _told(title: str, found: Mapping[str, Any]) -> Finding:
+    signal = found["signal"]
     if found["killed"]:
-        summary = f"{found['signal']} did not stop it: it was killed after {found['grace']:g} s"
-        cure = remedy("handle", what="the program", signal=found["signal"])
-        finding = Finding(
+        cure = remedy("handle", what="the program", signal=signal)
+        return Finding(
             severity="high",
-            subject=outcome.title,
-            summary=summary,
+            subject=title,
+            summary=f"{signal} did not stop it: it was killed after {found['grace']:g} s",
             remedy=f"{cure}; or {remedy('init')}",
             rule="stop-observed",
         )
-    else:
-        summary = f"{found['signal']} stopped it within {found['seconds']:.1f} s (exit code {found['exit']})"
-        finding = Finding(severity="info", subject=outcome.title, summary=summary, rule="stop-observed")
-    return Report(outcome.title, [finding], [table])
+    stopped = f"{signal} stopped it within {found['seconds']:.1f} s (exit code {found['exit']})"
+    if found["lost"]:
+        names = ", ".join(found["lost"])
+        return Finding(
+            severity="high",
+            subject=title,
+            summary=f"{stopped}, but {names} behind it was killed: not told, or while it shut down",
+            evidence=f"the kernel reports SIGKILL as the end of {names}, which takes {signal} itself",
+            remedy=remedy("exec"),
+            rule="stop-not-passed-on",
+        )
+    unseen = "" if found["lost"] is not None else "; how the processes behind it ended could not be watched from here"
+    return Finding(severity="info", subject=title, summary=stopped + unseen, rule="stop-observed")
 
 
 def _body(found: Mapping[str, Any], left_out: tuple[str, ...]) -> dict[str, Any]:

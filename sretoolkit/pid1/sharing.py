@@ -12,6 +12,7 @@ _SCRIPT = r"""for pid; do
   [ -r "/proc/$pid/status" ] || continue
   printf 'pid\t%s\t%s\t%s\n' "$pid" "$(readlink "/proc/$pid/exe" | tr '\t\n' '  ')" \
     "$(head -c 4000 "/proc/$pid/cmdline" | tr '\000\n\t' '\037  ')"
+  printf 'Children:\t%s\n' "$(cat "/proc/$pid"/task/*/children | wc -w)"
   grep -E '^(Name|State|PPid|Uid|NSpid|Threads|SigBlk|SigIgn|SigCgt):' "/proc/$pid/status"
 done 2>/dev/null"""
 _MASKS = ("SigBlk", "SigIgn", "SigCgt")
@@ -38,7 +39,7 @@ def _read(said: str) -> Iterator[Init]:
             pid=int(pid),
             parent=int(given["PPid"]),
             depth=len(given["NSpid"].split()),
-            children=0,
+            children=int(given.get("Children", "0")),
             threads=int(given["Threads"]),
             uid=int(given["Uid"].split()[0]),
             blocked=blocked,
@@ -46,6 +47,6 @@ def _read(said: str) -> Iterator[Init]:
             caught=caught,
             name=given["Name"],
             state=given["State"][:1],
+            arguments=tuple(words.removesuffix("\037").split("\037")) if words else (),
         )
-        arguments = tuple(words.removesuffix("\037").split("\037")) if words else ()
-        yield Init(process, False, None, exe or None, arguments, (), (), (), first=False)
+        yield Init(process, False, None, exe or None, (), (), (), first=False)

@@ -48,7 +48,7 @@ class Container:
         """From what a look found."""
         init, workload = subject.init, subject.workload
         kind_name, kind = kind_of(init)
-        word = kind.stop(init, number(subject.asked), assumed=subject.assumed).word
+        word = subject.stop.word
         own = sum(group.stayed for group in init.zombies if group.parent == init.process)
         ceiling, own_level = lowest(init), next(iter(init.levels), None)
         name = f"{init.process.name} (the host's init)" if init.root else " ".join(init.arguments) or init.process.name

@@ -131,8 +131,7 @@ def _verdict(member: Member, subject: Subject, inside: Mapping[int, Member]) -> 
         parent = inside.get(member.parent)
         return f"zombie: {parent.name if parent else 'its parent'} does not wait for it"
     if member.pid == init.process.pid:
-        stop = kind_of(init)[1].stop(init, number(asked), assumed=subject.assumed)
-        return f"{asked}: {stop.word}"
+        return f"{asked}: {subject.stop.word}"
     if not _told(member, subject):
         return "not told: killed when the first process ends"
     if has(member.ignored, number(asked)):

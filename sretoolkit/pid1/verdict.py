@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sretoolkit.pid1.ceilings import of_host, shortages
-from sretoolkit.pid1.init import INITS, kind_of, own_options, reaps
+from sretoolkit.pid1.init import GRACE, INITS, Stop, kind_of, own_options, reaps
 from sretoolkit.pid1.process import Init, Machine, Zombies
 from sretoolkit.pid1.signals import number
 from sretoolkit.pid1.workload import Fix, Workload, remedy
@@ -22,6 +22,7 @@ _SUMMARY = {
     "blocked": "{signal} is blocked; it is killed after the grace period unless that changes",
     "deferred": "{signal} will be handled too late; it is killed after the grace period",
     "not passed on": "the program is not told of {signal}",
+    "cut off": "the program is told of {signal}, and killed while it shuts down: the first process does not wait for it",
     "killed": "{signal} does not stop it; it is killed after the grace period",
 }
 
@@ -40,6 +41,12 @@ class Subject:
     def name(self) -> str:
         """How it is called in findings."""
         return self.workload.name if self.workload else self.init.label
+
+    @property
+    def stop(self) -> Stop:
+        """What its stop signal will do, within its own grace period."""
+        grace = self.workload.grace if self.workload else GRACE
+        return kind_of(self.init)[1].stop(self.init, number(self.asked), assumed=self.assumed, grace=grace)
 
 
 @dataclass(frozen=True)
@@ -153,7 +160,7 @@ def _stop(subject: Subject) -> Iterator[Ruling]:
     init = subject.init
     if init.root:
         return
-    verdict = kind_of(init)[1].stop(init, number(subject.asked), assumed=subject.assumed)
+    verdict = subject.stop
     if verdict.severity is None:
         return
     process = init.process

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from sretoolkit.errors import ConfigError
 from sretoolkit.pid1.lint import lint, starts
-from sretoolkit.pid1.lint.script import read
 from sretoolkit.pid1.lint.syntax import parse
+from sretoolkit.pid1.script import read
 from sretoolkit.pid1.sighting import Sighting
 
 DEBIAN, ALPINE, OTHER = "FROM debian:12\n", "FROM alpine:3.20\n", "FROM registry.example/team/base:1\n"

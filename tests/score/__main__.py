@@ -68,7 +68,7 @@ def _foretell(row: Row, found: Look) -> None:
     if subject is not None:
         init, which = subject.init, number(subject.asked)
         _, kind = kind_of(init)
-        row.stop = kind.stop(init, which, assumed=subject.assumed)
+        row.stop = subject.stop
         row.naive = "clean" if has(init.process.caught, which) else "killed"
         row.reaps = reaps(init, kind)[0]
 
@@ -101,7 +101,7 @@ def _rehearse(row: Row, folder: Path) -> None:
     except SREToolkitError as error:
         print(f"{row.case.name}: no rehearsal: {error.message}")
         return
-    row.clone = "killed" if seen["killed"] else "clean"
+    row.clone = "killed" if seen["killed"] else "lost" if seen["lost"] else "clean"
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ SHUT = 0.3  # seconds that a program takes to shut down: one that is killed befo
 # Logs what it is told in /seen, as far as it is asked to; the words are what it does with its stop signal.
 APP = (
     f"SHUT = {SHUT}"
-    + """
+    """
 import os, signal, sys, time
 from ctypes import CDLL, create_string_buffer
 words = sys.argv[1:]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from sretoolkit.pid1.init import Kind, Stop, young
+import re
+
+from sretoolkit.pid1.init import GRACE, Kind, Stop, young
 from sretoolkit.pid1.process import Init
 from sretoolkit.pid1.signals import disposition
+from sretoolkit.pid1.signals import name as signal_name
 
 _ALWAYS_CATCHES = {"node"}
+_LISTENS = re.compile(r"\bprocess\s*\.\s*(?:on|once|addListener)\s*\(\s*['\"`](SIG[A-Z0-9]+)['\"`]")
 _UNSEEN = {
     "caught": "it has a handler for it; what the handler does cannot be seen",
     "sigwait": "it waits for the signal; what it does then cannot be seen",
@@ -17,7 +21,7 @@ _UNSEEN = {
 class Plain(Kind):
     """No init that we know."""
 
-    def stop(self, init: Init, which: int, *, assumed: bool) -> Stop:
+    def stop(self, init: Init, which: int, *, assumed: bool, grace: float = GRACE) -> Stop:
         """By the signal's disposition alone."""
         found = disposition(init, which)
         if found == "unknown":
@@ -33,6 +37,9 @@ class Plain(Kind):
             why = "it blocks the signal, and no thread was waiting for it when we looked"
             return Stop("blocked", why, "inferred", "high", "handle", init.program)
         if init.program in _ALWAYS_CATCHES:
+            name = signal_name(str(which))
+            if name in _LISTENS.findall("\n".join((*init.arguments[1:], init.process.script))):
+                return Stop("handled", f"its script listens for {name}; what the listener does cannot be seen")
             why = f"{init.program} always catches it, but drops it without a listener: the masks are the same"
             return Stop("uncertain", why, "inferred", "medium", "init")
         return Stop("handled", _UNSEEN[found])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sretoolkit.pid1.init import Kind, Stop
+from sretoolkit.pid1.init import GRACE, Kind, Stop
 from sretoolkit.pid1.process import Init
+from sretoolkit.pid1.scripts import SHELLS
 from sretoolkit.pid1.signals import has
 
 _HARMLESS = frozenset({17, 18, 23, 28})  # SIGCHLD, SIGCONT, SIGURG, SIGWINCH: the default action is to do nothing
@@ -12,7 +13,7 @@ _HARMLESS = frozenset({17, 18, 23, 28})  # SIGCHLD, SIGCONT, SIGURG, SIGWINCH: t
 class Shared(Kind):
     """Signals with default action reach it; known by where it is, not by its name."""
 
-    def stop(self, init: Init, which: int, *, assumed: bool) -> Stop:
+    def stop(self, init: Init, which: int, *, assumed: bool, grace: float = GRACE) -> Stop:
         """By the masks alone: what waits for a blocked signal is not looked at."""
         process = init.process
         if has(process.ignored, which):
@@ -21,6 +22,9 @@ class Shared(Kind):
             return Stop("unknown", "it blocks the signal, or waits for it")
         if has(process.caught, which):
             return Stop("handled", "it has a handler for it; what the handler does cannot be seen")
+        if init.program in SHELLS and process.children:
+            why = "the shell ends by it and passes nothing on: the program behind it is killed with its container"
+            return Stop("not passed on", why, "inferred", "high", "exec")
         if which in _HARMLESS:
             return Stop(
                 "ignored", "the signal's default action is to do nothing", "certain", "high", "handle", init.program

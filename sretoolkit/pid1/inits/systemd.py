@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sretoolkit.pid1.init import Kind, Stop
+from sretoolkit.pid1.init import GRACE, Kind, Stop
 from sretoolkit.pid1.process import Init
 from sretoolkit.pid1.signals import RTMIN
 
@@ -13,7 +13,7 @@ class Systemd(Kind):
     names = frozenset({"systemd"})
     reaps = "yes"
 
-    def stop(self, init: Init, which: int, *, assumed: bool) -> Stop:
+    def stop(self, init: Init, which: int, *, assumed: bool, grace: float = GRACE) -> Stop:
         """Only SIGRTMIN+3 (halt) or SIGRTMIN+4 (power off) will do."""
         if which in (RTMIN + 3, RTMIN + 4):
             return Stop("handled", "systemd shuts down at this signal")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
+from sretoolkit.pid1 import script
 from sretoolkit.pid1.init import INITS
 from sretoolkit.pid1.inits._forwarding import Forwarding
-from sretoolkit.pid1.lint import script
 from sretoolkit.pid1.lint.start import Shell, Start
 
 _ARGUMENT = {"tini": {"-p", "-e"}, "dumb-init": {"-r", "--rewrite"}, "catatonit": set[str]()}  # options that take one

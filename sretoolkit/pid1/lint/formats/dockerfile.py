@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sretoolkit.errors import ConfigError
-from sretoolkit.pid1.lint import script
+from sretoolkit.pid1 import script
 from sretoolkit.pid1.lint.distribution import distribution
 from sretoolkit.pid1.lint.format import Format, content, literal
 from sretoolkit.pid1.lint.stages import Stage, listed, stages

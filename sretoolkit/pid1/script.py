@@ -23,7 +23,7 @@ _BUILTINS = {":", "[", "cd", "echo", "eval", "exit", "export", "printf", "read",
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*\+?=")
 
 
-_Command = tuple[tuple[str, ...], str, int]
+Command = tuple[tuple[str, ...], str, int]
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Script:
 
 def read(text: str) -> Script:
     """What becomes of the shell that runs ``text``."""
-    commands = _commands(text)
-    plain = [command for command in commands if command[0] and command[0][0] not in _LATE]
+    found = commands(text)
+    plain = [command for command in found if command[0] and command[0][0] not in _LATE]
     trap = any(words[0] == "trap" and len(words) > 2 and words[1] not in ("-", "") for words, _, _ in plain)
     if not plain:
         return Script("unclear", trap=trap)
@@ -52,12 +52,12 @@ def read(text: str) -> Script:
         return Script("waits", words, trap)
     if compound or any(_execs(plain, place) for place in range(len(plain))):
         return Script("unclear", words, trap)
-    if len(commands) == 1 and words[0] not in _BUILTINS:
+    if len(found) == 1 and words[0] not in _BUILTINS:
         return Script("single", words, trap)
     return Script("stays", words, trap)
 
 
-def _execs(commands: Sequence[_Command], place: int) -> bool:
+def _execs(commands: Sequence[Command], place: int) -> bool:
     """Whether the shell itself becomes that command's program: not in a pipe, not in the background."""
     words, operator, _ = commands[place]
     piped = len(commands) > 1 and place % len(commands) > 0 and commands[place - 1][1] in ("|", "|&")
@@ -69,9 +69,9 @@ def _program(words: tuple[str, ...]) -> tuple[str, ...]:
     return words[2:] if words[0] == "-a" else words[1:] if words[0] in ("-c", "-l", "--") else words
 
 
-def _commands(text: str) -> list[_Command]:
+def commands(text: str) -> list[Command]:
     """Each simple command: words, the operator behind it, how many compound commands it stands in."""
-    found: list[_Command] = []
+    found: list[Command] = []
     words: list[str] = []
     depth = 0
     for piece in [*_tokens(text), "\n"]:
