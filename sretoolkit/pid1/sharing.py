@@ -49,4 +49,4 @@ def _read(said: str) -> Iterator[Init]:
             state=given["State"][:1],
             arguments=tuple(words.removesuffix("\037").split("\037")) if words else (),
         )
-        yield Init(process, False, None, exe or None, (), (), (), first=False)
+        yield Init(process, False, None, exe.removesuffix(" ") or None, (), (), (), first=False)

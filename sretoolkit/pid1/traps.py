@@ -21,7 +21,7 @@ _GOES_ON = re.compile(
 
 @dataclass(frozen=True)
 class Trap:
-    """``tells``: it signals somebody; ``waits``: for those before the shell ends; ``ends``: the shell ends after it."""
+    """``tells``: it signals somebody; ``waits``: for what the shell has started; ``ends``: the shell ends after it."""
 
     tells: bool
     waits: bool
@@ -45,7 +45,7 @@ def trap(text: str, which: int) -> Trap | None:
         return None
     inner = [words for words, _, _ in commands(body)]
     kills = [place for place, words in enumerate(inner) if _kills(words)]
-    waits = bool(kills) and any(words[0] == "wait" for words in inner[kills[0] :])
+    waits = any(words[0] == "wait" for words in inner[kills[0] if kills else 0 :])
     if any(words[0] == "exit" for words in inner):
         return Trap(bool(kills), waits, ends=True)
     return _afterwards(text, bool(kills), waits)
@@ -59,7 +59,7 @@ def _afterwards(text: str, tells: bool, waits: bool) -> Trap | None:
     if not main or main[-1][2] > 0 or any(words[0] in ("while", "until", "done") for words, _, _ in main):
         return None
     again = sum(words[0] == "wait" for words, _, _ in main) > 1
-    return Trap(tells, waits or (tells and again), ends=True)
+    return Trap(tells, waits or again, ends=True)
 
 
 def _kills(words: Sequence[str]) -> bool:

@@ -79,7 +79,10 @@ class Scan:
         self.process(pid, name=name, parent=900, age=age, uid=uid, state=state, **masks)
         kinds = {"pid_max": "m", "nproc": "r", "cgroup": "g", "frozen": "h"}
         self._lines += [_line(kinds[word], pid, value) for word, value in more.items()]
-        self._lines += [_line("i", pid), _line("c", pid, "\037".join([*(arguments or [name]), ""]))]
+        self._lines += [
+            _line("i", pid),
+            _line("c", pid, "\037".join([*(arguments or [name]), ""]).replace("\n", "\036")),
+        ]
         for number, (current, limit, failures) in enumerate(levels):
             self._lines.append(_line("l", pid, current, limit, failures, "/box" if number == 0 else "/"))
         if self._uid:
@@ -109,6 +112,14 @@ class Scan:
         self._lines += calls
         if signalfd:
             self._lines.append(_line("f", pid, f"{signalfd:016x}"))
+
+    def line(self, pid: int, words: Sequence[str]) -> None:
+        """The command line of a process that is no init."""
+        self._lines.append(_line("c", pid, "\037".join([*words, ""]).replace("\n", "\036")))
+
+    def script(self, pid: int, text: str) -> None:
+        """The script that it runs."""
+        self._lines.append(_line("t", pid, text.replace("\n", "\036")))
 
     def tasks(self, uid: int, count: int) -> None:
         """How many threads and zombies a user has on the whole machine."""

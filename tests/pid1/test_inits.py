@@ -28,7 +28,8 @@ def _judged(scan: Scan) -> tuple[str, str, str | None, str]:
 def test_every_kind_is_one_file() -> None:
     """The plug-ins that exist."""
     assert list(INITS) == [
-        "busybox-init", "catatonit", "dumb-init", "plain", "runsvdir", "shared", "shell", "su", "systemd", "timeout", "tini",
+        "apache", "busybox-init", "catatonit", "dumb-init", "plain", "runsvdir", "shared", "shell", "su", "systemd",
+        "timeout", "tini",
     ]  # fmt: skip
 
 
@@ -223,3 +224,164 @@ def test_go_reaps_nobody() -> None:
     scan.init(500, name="exporter", caught=GO)
     init = only(scan.done())
     assert "no" == reaps(init, kind_of(init)[1])[0]
+
+
+def _shell_behind(scan: Scan, *, script: str = "", caught: int = TERM, age: float = 500, name: str = "bash") -> None:
+    """A shell with that script, which runs one program in the background."""
+    words = [name, "-c", script] if script else [name]
+    scan.init(500, name=name, arguments=words, caught=caught | CHLD, any_child=True, age=age)
+
+
+@pytest.mark.parametrize(
+    ("script", "word", "severity"),
+    [
+        ("trap 'exit 0' TERM; app & wait", "not passed on", "high"),
+        ("trap : TERM; app & wait", "not passed on", "high"),
+        ("trap 'kill $!; exit 0' TERM; app & wait", "cut off", "medium"),
+        ("trap 'kill $!; wait; exit 0' TERM; app & wait", "handled", None),
+        ("trap 'kill $c' TERM INT; app & c=$!; wait $c; trap - TERM; wait $c", "handled", None),
+        ("stop() { kill $c; wait $c; exit; }\ntrap stop 15\napp & c=$!\nwait $c", "handled", None),
+        ("function stop { echo bye; }\ntrap stop TERM\napp & while true; do sleep 1; done", "killed", "high"),
+        ("trap 'on=' TERM; app & while [ $on ]; do sleep 1; done", "uncertain", "low"),
+        ("trap 'exit 0' HUP; app & wait", "uncertain", "low"),
+        ("", "uncertain", "low"),
+    ],
+)
+def test_a_trap_is_judged_by_its_script(script: str, word: str, severity: str | None) -> None:
+    """Whether it tells the program behind the shell, waits for it, and ends; what cannot be followed is uncertain."""
+    scan = Scan()
+    _shell_behind(scan, script=script)
+    scan.process(501, name="app", parent=500, ignored=INT | QUIT, caught=TERM)
+    name, stop = _stop(scan)
+    assert ("shell", word, severity) == (name, stop.word, stop.severity)
+
+
+def test_a_program_that_would_not_listen_loses_nothing() -> None:
+    """A background program with the default action ends in the same way, told or not."""
+    scan = Scan()
+    _shell_behind(scan, script="trap 'exit 0' TERM; app & wait")
+    scan.process(501, name="app", parent=500, ignored=INT | QUIT)
+    assert "handled" == _stop(scan)[1].word
+
+
+@pytest.mark.parametrize(("seconds", "word"), [("1", "handled"), ("0.5m", "deferred"), ("infinity", "deferred")])
+def test_a_sleep_says_how_long_it_delays_a_trap(seconds: str, word: str) -> None:
+    """A trap behind a short sleep runs in time, however young that sleep is; one behind a long sleep does not."""
+    scan = Scan()
+    _shell_behind(scan, script="trap 'exit 0' TERM; while :; do sleep N; done")
+    scan.process(501, name="sleep", parent=500, age=0.5)
+    scan.line(501, ["sleep", seconds])
+    assert word == _stop(scan)[1].word
+
+
+def test_the_grace_period_is_the_containers_own() -> None:
+    """A foreground child that has run for 20 s may still end in time where there are 60 s."""
+    scan = Scan()
+    scan.init(500, name="bash", caught=TERM | CHLD, any_child=True)
+    scan.process(501, name="job", parent=500, age=20)
+    init = only(scan.done())
+    words = [kind_of(init)[1].stop(init, 15, assumed=False, grace=grace).word for grace in (10, 60)]
+    assert ["deferred", "uncertain"] == words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "script", "word"),
+    [
+        (["tini", "--"], "trap 'exit 0' TERM; app & wait", "not passed on"),
+        (["tini", "-g", "--"], "trap 'exit 0' TERM; app & wait", "cut off"),
+        (["tini", "-g", "--"], "trap 'wait; exit 0' TERM; app & wait", "handled"),
+        (["tini", "--"], "trap 'wait; exit 0' TERM; app & wait", "deferred"),
+        (["tini", "--"], "trap 'kill $!; wait; exit 0' TERM; app & wait", "handled"),
+        (["tini", "--"], "trap 'echo bye' TERM; app & while :; do sleep 1; done", "killed"),
+    ],
+)
+def test_a_trap_behind_an_init_is_judged_by_its_script(arguments: list[str], script: str, word: str) -> None:
+    """The init ends with the shell, so what the trap does to the program decides."""
+    scan = Scan()
+    scan.init(500, name="tini", arguments=[*arguments, "bash"], sigwait=FORWARDS)
+    scan.process(501, name="bash", parent=500, children=1, caught=TERM)
+    scan.line(501, ["bash", "-c", script])
+    scan.process(502, name="app", parent=501, ignored=INT | QUIT, caught=TERM)
+    assert word == _stop(scan)[1].word
+
+
+@pytest.mark.parametrize(
+    ("script", "word"),
+    [
+        ("process.on('SIGTERM', () => process.exit(0))", "handled"),
+        ('process . once("SIGTERM", stop)', "handled"),
+        ("process.on('SIGINT', stop)", "uncertain"),
+    ],
+)
+def test_nodes_script_says_whether_it_listens(script: str, word: str) -> None:
+    """A listener that can be read in its own file; the modules that it loads are not read."""
+    scan = Scan()
+    scan.init(500, name="node", arguments=["node", "server.js"], caught=TERM)
+    scan.script(500, script)
+    assert word == _stop(scan)[1].word
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["dumb-init", "--rewrite", "15:2", "--", "app"], "ignored"),
+        (["dumb-init", "-r", "15:2", "app"], "ignored"),
+        (["dumb-init", "-r15:2", "app"], "ignored"),
+        (["dumb-init", "--rewrite=15:2", "app"], "ignored"),
+        (["dumb-init", "--", "app", "-r", "15:2"], "handled"),
+        (["dumb-init", "-r", "1:2", "app"], "handled"),
+    ],
+)
+def test_a_rewritten_signal_is_the_one_that_counts(arguments: list[str], word: str) -> None:
+    """dumb-init makes another signal of the one that it gets."""
+    scan = Scan()
+    scan.init(500, name="dumb-init", arguments=arguments, sigwait=FORWARDS)
+    scan.process(501, name="app", parent=500, ignored=INT)
+    assert word == _stop(scan)[1].word
+
+
+@pytest.mark.parametrize(
+    ("name", "signal", "word"),
+    [
+        ("su", 15, "not passed on"),
+        ("timeout", 15, "cut off"),
+        ("runsvdir", 15, "not passed on"),
+        ("runsvdir", 1, "cut off"),
+    ],
+)
+def test_what_stays_before_a_program_is_known(name: str, signal: int, word: str) -> None:
+    """Su ends its shell alone, timeout signals the whole group, runsvdir waits for nobody."""
+    scan = Scan()
+    scan.init(500, name=name, caught=1 << signal - 1)
+    scan.process(501, name="sh", parent=500, children=1)
+    assert word == _stop(scan, signal=signal)[1].word
+
+
+@pytest.mark.parametrize(
+    ("script", "caught", "word", "proof"),
+    [
+        ("app; true", 0, "not passed on", "inferred"),
+        ("trap 'kill $!; wait; exit' TERM; app & wait", TERM, "handled", "inferred"),
+        ("trap 'exit 0' TERM; app & wait", TERM, "uncertain", "inferred"),
+    ],
+)
+def test_a_shell_in_a_shared_namespace_takes_its_program_with_it(
+    script: str, caught: int, word: str, proof: str
+) -> None:
+    """A container ends with its first process, whoever's namespace it is in."""
+    scan = Scan()
+    scan.init(500, name="dash", arguments=["dash", "-c", script], caught=caught)
+    init = only(scan.done())
+    init = replace(init, first=False, process=replace(init.process, children=1))
+    stop = kind_of(init)[1].stop(init, 15, assumed=False)
+    assert (word, proof) == (stop.word, stop.proof)
+
+
+def test_busybox_init_stays_after_all_others() -> None:
+    """It may not reboot, so it is killed; another program of that name is judged by the kernel's rules."""
+    scan = Scan()
+    scan.init(500, name="busybox", program="busybox", arguments=["init"], caught=TERM)
+    assert ("busybox-init", "killed", "high", "inferred") == _judged(scan)
+    scan = Scan()
+    scan.init(500, name="init", program="init", caught=TERM)
+    assert "handled" == _stop(scan)[1].word

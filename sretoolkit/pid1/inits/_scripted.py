@@ -30,6 +30,9 @@ def trapped(shell: Process, below: Sequence[Process], which: int, grace: float, 
     if not found.ends:
         why = "the shell's trap neither ends it nor leaves its loop, as its script says"
         return Stop("killed", why, "inferred", "high", "handle", "the shell's trap (exit)")
+    if found.waits and below and not (told or found.tells):
+        why = f"the shell's trap waits for {below[0].name}, which nobody tells to end, as its script says"
+        return Stop("deferred", why, "inferred", "high", "exec")
     if not behind or (found.waits and (told or found.tells)):
         return Stop("handled", "the shell's trap ends it, and nobody who wants to be told is left, as its script says")
     name = behind[0].name

@@ -13,7 +13,7 @@ class BusyboxInit(_Plain):
     """Shuts all down and then asks the kernel to reboot: without that right it stays (busybox, init/init.c)."""
 
     names = frozenset({"init"})
-    reaps = "unknown"
+    reaps = "yes"
 
     def stop(self, init: Init, which: int, *, assumed: bool, grace: float = GRACE) -> Stop:
         """Docker and Podman give no container the right to reboot, unless they are told to."""

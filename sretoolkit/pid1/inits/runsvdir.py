@@ -14,6 +14,7 @@ class Runsvdir(_Plain):
     """Leaves its services to themselves at SIGTERM, and tells them at SIGHUP; it waits for them at neither (runsvdir(8))."""
 
     names = frozenset({"runsvdir"})
+    reaps = "yes"  # looks for ended children every few seconds
 
     def stop(self, init: Init, which: int, *, assumed: bool, grace: float = GRACE) -> Stop:
         """With services, PID 1 is gone before they have shut down."""
