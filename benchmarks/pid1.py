@@ -29,7 +29,7 @@ print(spent() - begin)
 _WALK = ("from sretoolkit.pid1.groups import usage", "usage()")
 _LOOK = (
     "from sretoolkit.pid1 import here; from sretoolkit.pid1.process import assemble",
-    "assemble(here.look(0, inside=%s))",
+    "assemble(here.look(0, ask='%s'))",
 )
 _PSUTIL = (
     "import psutil",
@@ -37,7 +37,7 @@ _PSUTIL = (
 )
 _SCRIPT = (
     "import subprocess; from importlib.resources import files; from sretoolkit.pid1.process import parse; "
-    "command = ['sh', '-c', files('sretoolkit.pid1').joinpath('scan.sh').read_text(), 'sh', '0', '/proc', '']",
+    "command = ['sh', '-c', files('sretoolkit.pid1').joinpath('scan.sh').read_text(), 'sh', '0', '/proc', 'none']",
     "parse(subprocess.run(command, capture_output=True, text=True).stdout)",
 )
 _LOOP = """
@@ -93,8 +93,8 @@ def local(crowd: Crowd, folder: Path, rounds: int) -> None:
     cases = {
         "C, every stat": loop,
         "cgroup walk: zombies of every container": python(*_WALK),
-        "full look: zombies by parent, every init": python(_LOOK[0], _LOOK[1] % "False"),
-        "the same, with each namespace's own pid_max": python(_LOOK[0], _LOOK[1] % "True"),
+        "full look: zombies by parent, every init": python(_LOOK[0], _LOOK[1] % "short"),
+        "the same, with every namespace asked for its own pid_max": python(_LOOK[0], _LOOK[1] % "all"),
         "the script (sh, awk)": python(*_SCRIPT),
         "ps -eo pid,ppid,stat,cgroup": python("import subprocess", _PS),
         "psutil, pid ppid status uids num_threads": python(*_PSUTIL),

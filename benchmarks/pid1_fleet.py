@@ -47,7 +47,7 @@ def far(folder: Path, count: int) -> None:
         counting = Counting(host.connection)
         host.connection = counting
         began = time.monotonic()
-        machine = scan(host, stay=0, inside=False)
+        machine = scan(host, stay=0, ask="none")
         wall = time.monotonic() - began
         commands, size = counting.commands, counting.bytes
         listed = host.run("ps -eo pid,ppid,stat,cgroup | wc -c", timeout=60).stdout.strip()
@@ -87,7 +87,7 @@ options = json.load(sys.stdin)
 began = time.monotonic()
 hosts = {f"h{number}": each for number, each in enumerate(options)}
 with Fleet(list(hosts), config=Config.of(hosts=hosts)) as fleet:
-    outcome = fleet.map(lambda host: scan(host, stay=0, inside=False), batch_size=%d, max_failures="100%%")
+    outcome = fleet.map(lambda host: scan(host, stay=0, ask='none'), batch_size=%d, max_failures="100%%")
 assert not outcome.errors, outcome.errors
 print(len(outcome.results), time.monotonic() - began)
 """

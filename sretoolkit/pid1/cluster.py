@@ -143,7 +143,7 @@ def _scanned(seen: Seen, context: str, kubeconfig: str, config: Config) -> Seen:
     endpoint = Endpoint(workload.name, "kubernetes", given)
     try:
         with Host(endpoint, open_connection(endpoint, config)) as host:
-            machine = scan(host, inside=False, timeout=_SCAN_TIMEOUT)
+            machine = scan(host, ask="none", timeout=_SCAN_TIMEOUT)
     except (HostError, ConfigError) as error:
         what = f"what its first process does is unknown: {error.message.removeprefix(f'{workload.name}: ')}"
         return replace(seen, findings=(*seen.findings, _unknown(workload.name, what, error.hint, "low")))

@@ -16,6 +16,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import Literal
 
 from sretoolkit.pid1.groups import Groups, blocks, mounts, read
 from sretoolkit.pid1.records import Records
@@ -28,6 +29,8 @@ _MEMORY = 4000  # bytes of a command line
 _CALLS = {"x86_64": ("128", "61", "247"), "aarch64": ("137", "260", "95")}  # rt_sigtimedwait, wait4, waitid
 _KTHREADD = "2"
 _LISTED = (5, 2)  # Linux since when a cgroup lists no zombies
+Ask = Literal["all", "short", "none"]
+_MAY_BE_SHORT = 226  # three quarters of 301, the least pid_max that the kernel takes
 _OWN_PID_MAX = (6, 14)  # Linux since when each namespace has its own
 _INSIDE = 'for pid; do printf "%s %s\\n" "$pid" "$(nsenter -t "$pid" -p cat /proc/sys/kernel/pid_max)"; done'
 _NUMBER = re.compile(rb"\d+")
@@ -43,11 +46,11 @@ def usable() -> bool:
     )
 
 
-def look(stay: float = 1, *, inside: bool = True, root: str = "/proc") -> Records:
+def look(stay: float = 1, *, ask: Ask = "short", root: str = "/proc") -> Records:
     """The records of one look, see ``scan.sh``; ``stay`` in seconds."""
     made = _Look(root)
     try:
-        made.run(stay, inside=inside and root == "/proc" and _release() >= _OWN_PID_MAX)
+        made.run(stay, ask=ask if root == "/proc" and _release() >= _OWN_PID_MAX else "none")
     finally:
         made.close()
     return made.records
@@ -86,7 +89,7 @@ class _Look:
     def close(self) -> None:
         os.close(self._proc)
 
-    def run(self, stay: float, *, inside: bool) -> None:
+    def run(self, stay: float, *, ask: Ask) -> None:
         """All records, in the order in which their files may still be believed."""
         began = self._machine()
         pids = [name for name in os.listdir(self._proc) if "0" <= name[0] <= "9"]  # noqa: PTH208 - an open folder
@@ -108,8 +111,8 @@ class _Look:
         blocking = (child for few in children.values() for child in few if child not in inits and self._blocks(child))
         for pid in [*inits, *blocking]:
             self._waiting(pid)
-        if inside:
-            self._inside([pid for pid in inits if pid != "1"])
+        if ask != "none":
+            self._inside([pid for pid in inits if pid != "1" and (ask == "all" or self._may_be_short(pid))])
         self._zombies(stay, began)
 
     def _put(self, kind: str, *fields: object) -> None:
@@ -305,6 +308,11 @@ class _Look:
             with open(memory, "rb", buffering=0) as file:
                 return os.pread(file.fileno(), 8, at)
         return b""
+
+    def _may_be_short(self, pid: str) -> bool:
+        """Whether the least pid_max that can be written would be nearly used up by what its cgroup counts, if that is known."""
+        own = next((record.split("\t")[1] for record in self.records["l"] if record.startswith(pid + "\t")), "")
+        return not own or int(own) >= _MAY_BE_SHORT
 
     def _inside(self, inits: list[str]) -> None:
         """The pid_max of each namespace: /proc/sys shows a process that of its own, so one is started in each."""

@@ -8,6 +8,7 @@ from typing import Self
 
 from sretoolkit.errors import HostError
 from sretoolkit.hosts import Host
+from sretoolkit.pid1.here import Ask
 from sretoolkit.pid1.process import Init, Machine, scan
 from sretoolkit.pid1.sharing import beside
 from sretoolkit.pid1.verdict import Ruling, Subject, judge, subjects
@@ -60,9 +61,9 @@ class Look:
         return [ruling for ruling in self.rulings if ruling.subject == subject]
 
 
-def look(host: Host, *, stop_signal: str | None = None) -> Look:
-    """Look at a host now, reading only; raises what `scan` raises."""
-    machine = scan(host)
+def look(host: Host, *, stop_signal: str | None = None, ask: Ask = "short") -> Look:
+    """Look at a host now, reading only; raises what `scan` raises, and asks as `scan` does."""
+    machine = scan(host, ask=ask)
     containers, troubles = workloads(host)
     found = beside(host, containers, {init.process.pid for init in machine.inits})
     return Look.of(machine, host.name, containers, troubles=troubles, stop_signal=stop_signal, beside=found)

@@ -34,7 +34,7 @@ def outlook(
     ``every``. Raises `HostError` when the container is not seen, or its cgroup may not be read.
     """
     with connect(host_name, config) as host:
-        found = look(host)
+        found = look(host, ask="all")
         chosen = [found.named(container)] if container else [each for each in found.subjects if not each.init.root]
         wanted = [level.path for subject in chosen for level in subject.init.levels]
         if container and not wanted:

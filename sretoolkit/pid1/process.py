@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 from sretoolkit.errors import HostError
 from sretoolkit.hosts import Host
 from sretoolkit.pid1 import here
+from sretoolkit.pid1.here import Ask
 from sretoolkit.pid1.records import LINUX, Records, records
 
 _ROOT_NAMESPACE = "pid:[4026531836]"  # PROC_PID_INIT_INO, the same on every Linux
@@ -155,16 +156,17 @@ class Machine:
     mount: str = ""
 
 
-def scan(host: Host, *, stay: int = 1, inside: bool = True, timeout: float = 120) -> Machine:
+def scan(host: Host, *, stay: int = 1, ask: Ask = "short", timeout: float = 120) -> Machine:
     """Look at every process of a host once, and at its zombies again ``stay`` seconds later.
 
-    ``inside``: ask each namespace for its own pid_max too (Linux 6.14, root), for which a process is in it for a moment.
+    ``ask``: which namespaces to ask for their own pid_max (Linux 6.14, root), for which a process is in each for a moment:
+    "short" = those with so many ids that the least value could make them run short now, "all", "none".
     Raises `HostError` when the host is no Linux or the script did not get to its end.
     """
     if host.endpoint.connection == "local" and not host.endpoint.netns and here.usable():
-        return assemble(here.look(stay, inside=inside), host.name)
+        return assemble(here.look(stay, ask=ask), host.name)
     script = files("sretoolkit.pid1").joinpath("scan.sh").read_text(encoding="utf-8")
-    words = ["sh", "-c", script, "sh", str(stay), "/proc", "inside" if inside else ""]
+    words = ["sh", "-c", script, "sh", str(stay), "/proc", ask]
     result = host.run(words, timeout=timeout, check=False)
     if not result.ok:
         said = result.stderr.strip()[:200] or f"sh ended with exit code {result.exit_code}"

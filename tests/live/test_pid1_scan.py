@@ -72,14 +72,14 @@ def _app(*words: str, cgroup: Path | None = None) -> Namespace:
 def _script(*command: str) -> Machine:
     """The look of the script, as whoever the command before it makes us."""
     text = Path(sys.modules["sretoolkit.pid1"].__path__[0], "scan.sh").read_text()
-    words = [*command, "/bin/sh", "-c", text, "sh", "1", "/proc", "inside"]
+    words = [*command, "/bin/sh", "-c", text, "sh", "1", "/proc", "all"]
     done = subprocess.run(words, check=True, capture_output=True, text=True, timeout=60, cwd="/")
     return parse(done.stdout, "here")
 
 
 def _fast() -> Machine:
     assert here.usable()
-    return assemble(here.look(1), "here")
+    return assemble(here.look(1, ask="all"), "here")
 
 
 def _of(machine: Machine, *namespaces: Namespace) -> list[Init]:
