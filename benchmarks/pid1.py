@@ -1,6 +1,6 @@
 """PID 1: what one look costs, beside a C loop over every stat, psutil and ps; over ssh; and over many hosts.
 
-``python -m benchmarks.pid1 [--namespaces 100] [--each 200] [--rounds 5] [--hosts 200]``, as root with gcc: makes so many
+``python -m benchmarks.pid1 [--namespaces 100] [--each 200] [--rounds 5] [--hosts 200] [--processes 100]``, as root with gcc: makes so many
 PID namespaces with so many processes each, a tenth of them zombies, and prints CPU milliseconds for 10,000 processes (the
 least of all rounds, in turn; the start of the interpreter apart) and ratios.
 """
@@ -115,14 +115,14 @@ def local(crowd: Crowd, folder: Path, rounds: int) -> None:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    for name, default in (("namespaces", 100), ("each", 200), ("rounds", 5), ("hosts", 200)):
+    for name, default in (("namespaces", 100), ("each", 200), ("rounds", 5), ("hosts", 200), ("processes", 100)):
         parser.add_argument(f"--{name}", type=int, default=default)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         with Crowd(Path(folder), chosen.namespaces, chosen.each) as crowd:
             local(crowd, Path(folder), chosen.rounds)
             far(Path(folder) / "far", crowd.count)
-        many(chosen.hosts)
+        many(chosen.hosts, chosen.processes)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
+from typing import Self
 
+from benchmarks.pid1_crowd import compiled
+from sretoolkit.clock import poll
 from sretoolkit.config import Config
 from sretoolkit.hosts import connect
 from sretoolkit.hosts.connection import Connection
@@ -92,33 +98,125 @@ assert not outcome.errors, outcome.errors
 print(len(outcome.results), time.monotonic() - began)
 """
 
+_NOTHING = """
+import json, sys, time
+from sretoolkit.config import Config
+from sretoolkit.hosts import Fleet
+options = json.load(sys.stdin)
+began = time.monotonic()
+hosts = {f"h{number}": each for number, each in enumerate(options)}
+with Fleet(list(hosts), config=Config.of(hosts=hosts)) as fleet:
+    outcome = fleet.map(lambda host: host.run("true", timeout=120), batch_size=%d, max_failures="100%%")
+assert not outcome.errors, outcome.errors
+print(len(outcome.results), time.monotonic() - began)
+"""
+_FILL = r"""
+#include <stdlib.h>
+#include <unistd.h>
+/* A host's other processes: they do nothing, and a twentieth of them are zombies. */
+int main(int count, char **words) {
+    int each = count > 1 ? atoi(words[1]) : 0;
+    for (int number = 0; number < each; number++)
+        if (fork() == 0) {
+            if (number % 20 == 0) _exit(0);
+            for (;;) pause();
+        }
+    for (;;) pause();
+}
+"""
+# A home of its own: what this machine's login scripts cost is no host's business.
+_HOST = 'echo 0 >"$1/cgroup.procs"; mount --bind "$2" ~; fill=$3 each=$4; shift 4; "$fill" "$each" & exec "$@"'
 
-def many(count: int) -> None:
+
+def many(count: int, each: int) -> None:
     """So many hosts: our fleet beside fabric's own group with ps, wall and CPU seconds; in a network namespace of its own."""
     alone = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
-    subprocess.run([*alone, sys.executable, "-m", "benchmarks.pid1_fleet", str(count)], check=True)
+    subprocess.run([*alone, sys.executable, "-m", "benchmarks.pid1_fleet", str(count), str(each)], check=True)
 
 
-def _many(folder: Path, count: int) -> None:
-    """One sshd at every address of a loopback interface that nobody else can reach."""
-    with Sshd(folder, listen="0.0.0.0") as server:
+class Hosts:
+    """So many sshd, each at an address of its own and PID 1 of a namespace with so many processes and its own /proc."""
+
+    def __init__(self, folder: Path, count: int, each: int) -> None:
+        self._fill = compiled(folder, "fill", _FILL)
+        self._server = Sshd(folder / "sshd")
+        self._home = folder / "home"
+        self._home.mkdir()
+        self._each = str(each)
+        self._places = [f"127.0.{number // 250 + 1}.{number % 250 + 1}" for number in range(count)]
+        self._running: list[subprocess.Popen[bytes]] = []
+        mount = next(path for path in (Path("/sys/fs/cgroup/cpuacct"), Path("/sys/fs/cgroup")) if path.is_dir())
+        self._cgroup = mount / f"hosts-{os.getpid()}"
+
+    def spent(self) -> float:
+        """CPU seconds of all the hosts since they started."""
+        if (used := self._cgroup / "cpuacct.usage").exists():
+            return int(used.read_text()) / 1e9
+        return int((self._cgroup / "cpu.stat").read_text().split()[1]) / 1e6
+
+    def __enter__(self) -> Self:
+        self._server.start()  # makes the keys and the configuration that all of them share
+        self._server.stop()
+        server, port = self._server, self._server.port
         keys = server.known_hosts.read_text().split(maxsplit=1)[1]
-        places = [f"127.0.{number // 250}.{number % 250 + 1}" for number in range(count)]
-        server.known_hosts.write_text("".join(f"[{place}]:{server.port} {keys}" for place in places))
-        options = json.dumps([server.options(address=place) for place in places])
-        cases = {"fabric's ThreadingGroup, ps": _PEER, "Fleet, scan": _OURS % count}
-        print(f"\n{count} hosts\n\n| way | wall s | client's CPU s |\n|---|---|---|")
+        server.known_hosts.write_text("".join(f"[{place}]:{port} {keys}" for place in self._places))
+        config = server.folder / "sshd_config"
+        lines = [line for line in config.read_text().splitlines() if not line.startswith("ListenAddress")]
+        config.write_text("\n".join(lines) + "\n")
+        alone = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", _HOST, "sh"]
+        self._cgroup.mkdir()
+        for place in self._places:
+            sshd = ["/usr/sbin/sshd", "-D", "-e", "-f", str(config), "-o", f"ListenAddress={place}"]
+            command = [*alone, str(self._cgroup), str(self._home), str(self._fill), self._each, *sshd]
+            self._running.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        for place in self._places:
+            if not poll(partial(_answers, place, port), timeout=60):
+                raise RuntimeError(f"the sshd at {place} does not answer")
+        self.options = [server.options(address=place) for place in self._places]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._running:
+            process.kill()
+        for process in self._running:
+            process.wait()
+        poll(self._removed, timeout=30)
+
+    def _removed(self) -> bool:
+        try:
+            self._cgroup.rmdir()
+        except OSError:
+            return not self._cgroup.exists()
+        return True
+
+
+def _answers(place: str, port: int) -> bool:
+    try:
+        with socket.create_connection((place, port), timeout=5) as probe:
+            return probe.recv(4) == b"SSH-"
+    except OSError:
+        return False
+
+
+def _many(folder: Path, count: int, each: int) -> None:
+    with Hosts(folder, count, each) as hosts:
+        options = json.dumps(hosts.options)
+        cases = {"fabric's ThreadingGroup, ps": _PEER, "Fleet, scan": _OURS % count, "Fleet, `true`": _NOTHING % count}
+        print(
+            f"\n{count} hosts of {each} processes\n\n| way | wall s | client's CPU s | hosts' CPU s |\n|---|---|---|---|"
+        )
         for name, program in cases.items():
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            before, spent = resource.getrusage(resource.RUSAGE_CHILDREN), hosts.spent()
             done = subprocess.run(
                 [sys.executable, "-c", program], input=options, check=True, capture_output=True, text=True
             )
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
             found, wall = done.stdout.split()[-2:]
             cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-            print(f"| {name} ({found} answered) | {float(wall):.1f} | {cpu:.1f} |", flush=True)
+            far = hosts.spent() - spent
+            print(f"| {name} ({found} answered) | {float(wall):.1f} | {cpu:.1f} | {far:.1f} |", flush=True)
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as made:
-        _many(Path(made), int(sys.argv[1]))
+        _many(Path(made), int(sys.argv[1]), int(sys.argv[2]))

@@ -30,7 +30,9 @@ U=$(printf '\037')
 stay=${1:-1} proc=${2:-/proc} ask=${3:-none}
 exec 2>/dev/null
 
-machine=$(uname -m)
+# shellcheck disable=SC2046
+set -- $(uname -rm) $(id -u)
+release=$1 machine=$2 user=$3
 case $machine in
 x86_64) sigwait=128 wait4=61 waitid=247 ;;
 aarch64) sigwait=137 wait4=260 waitid=95 ;;
@@ -39,8 +41,9 @@ esac
 
 about() { # the machine itself; sets own, v1, v2, cold and uptime
   own=$(readlink "$proc/self/ns/pid")
-  pid_max=$(cat "$proc/sys/kernel/pid_max") # not by read: dash reads byte by byte, and /proc/sys answers the first one only
-  threads_max=$(cat "$proc/sys/kernel/threads-max")
+  # not by read: dash reads byte by byte, and /proc/sys answers the first one only
+  pid_max=$(cat "$proc/sys/kernel/pid_max" "$proc/sys/kernel/threads-max")
+  threads_max=${pid_max#*"$N"} pid_max=${pid_max%%"$N"*}
   read -r _ _ _ tasks _ <"$proc/loadavg"
   read -r uptime _ <"$proc/uptime"
   v1='' v2='' cold='' hidden=''
@@ -58,7 +61,7 @@ about() { # the machine itself; sets own, v1, v2, cold and uptime
   elif [ -n "$v2" ] && grep -qw pids "$v2/cgroup.controllers"; then
     controller=v2 mount=$v2
   fi
-  printf 'host\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$(id -u)" "$machine" "$(uname -r)" "$own" \
+  printf 'host\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$user" "$machine" "$release" "$own" \
     "$pid_max" "$threads_max" "${tasks#*/}" "$uptime" "${hidden%%,*}" "$controller" "$mount"
 }
 
@@ -95,7 +98,8 @@ table() { # every status once: i inits, k some of their children, z zombies, o w
         inside = field("NSpid", 400)
         if (inside ~ /(^|\t)1$/) init[pid] = 1
       }
-      for (pid in init) print "i", pid
+      for (pid in init) { print "i", pid; every = every " " pid }
+      print "I" every
       for (pid in parent) {
         up = parent[pid]
         if (up in init && !(pid in dead) && (up != 1 || !spare)) consider(up, pid + 0)
@@ -103,7 +107,9 @@ table() { # every status once: i inits, k some of their children, z zombies, o w
       for (up in low) { kid[low[up]] = up; kid[high[up]] = up }
       for (up in low2) kid[low2[up]] = up
       for (up in high2) kid[high2[up]] = up
-      for (pid in kid) print "k", pid, kid[pid]
+      every = ""
+      for (pid in kid) { print "k", pid, kid[pid]; every = every " " pid }
+      print "K" every
       for (pid in gone) { print "z", pid, parent[pid]; asked[parent[pid]] = 1 }
       for (pid in asked) { up = pid; while (up in parent && !(up in init)) up = parent[up]; print "o", pid, up }
       for (pid in children) print "C", pid, children[pid]
@@ -112,20 +118,20 @@ table() { # every status once: i inits, k some of their children, z zombies, o w
     }'
 }
 
-links() { # of inits and some of their children: n and x, Y for a child's program; a name with odd bytes is asked for again
+links() { # of inits n and x, of some of their children Y; a name with odd bytes is asked for again
   { for pid in $inits; do printf '%s\n' "$proc/$pid/exe" "$proc/$pid/ns/pid"; done
-    for pid in $kids; do printf '%s\n' "$proc/$pid/exe"; done; } | xargs ls -lnq /dev/null |
-    awk -v OFS="$T" -v from=$((${#proc} + 2)) -v proc="$proc/" '
-      {
-        at = index($0, " " proc)
-        if (!at || !(end = index(substr($0, at), " -> "))) next
-        name = substr($0, at + from, end - from - 1)
-        pid = name
-        sub(/\/.*/, "", pid)
-        print (name ~ /exe$/ ? "x" : "n"), pid, substr($0, at + end + 3)
-      }' | while IFS="$T" read -r kind pid target; do
-    case $target in *\?*) target=$(readlink "$proc/$pid/exe" | tr '\n' '\036') ;; esac
-    printf '%s\t%s\t%s\n' "$kind" "$pid" "$target"
+    for pid in $kids; do printf '%s\n' "$proc/$pid/exe"; done; } | xargs ls -lnq /dev/null | while IFS= read -r line; do
+    rest=${line#*" $proc/"}
+    pid=${rest%%/*} target=${rest#*" -> "}
+    case $rest in
+    "$line" | "$target") ;;
+    */exe" -> "*)
+      case $target in *\?*) target=$(readlink "$proc/$pid/exe" | tr '\n' '\036') ;; esac
+      case " $inits " in *" $pid "*) kind=x ;; *) kind=Y ;; esac
+      printf '%s\t%s\t%s\n' "$kind" "$pid" "$target"
+      ;;
+    *) printf 'n\t%s\t%s\n' "$pid" "$target" ;;
+    esac
   done
 }
 
@@ -140,7 +146,7 @@ called() { # PID PROGRAM: sets name to what it goes by; one of many names is wha
 
 shells() { # of what links said: H shell and its children, F who may run a script, and as which program
   printf '%s\n' "$linked" | while IFS="$T" read -r kind pid target; do
-    [ "$kind" = x ] || continue
+    [ "$kind" != n ] || continue
     called "$pid" "$target"
     case $name in
     sh | dash | bash | ash | zsh | ksh | ksh93 | mksh | mksh-static)
@@ -199,7 +205,7 @@ facts() { # of those chosen: p, a, u; of inits r, g, h, l; e; and B below a shel
         sign = round < 2 ? 1 : -1
         best = 0
         for (i = 1; i <= number; i++) if (living[pid[i]] == 1 && (!best || sign * pid[i] < sign * best)) best = pid[i]
-        if (best) { living[best] = 2; shown(best); print "B", best }
+        if (best) { living[best] = 2; shown(best); lowest = lowest " " best }
       }
     }
     function level(base, path,   current, most, word, i, failed) {
@@ -270,10 +276,13 @@ facts() { # of those chosen: p, a, u; of inits r, g, h, l; e; and B below a shel
         close(proc "/" pid "/exe")
         text = substr(text, 1, 4) == "\177ELF" ? substr(text, 5, 1) : ""
         print "e", pid, text == "\002" ? 2 : text == "\001" ? 1 : ""
-        print "W", pid
+        waiting = waiting " " pid
         text = ""
       }
-      for (pid in short) print "S", pid
+      for (pid in short) scarce = scarce " " pid
+      print "B" lowest
+      print "W" waiting
+      print "S" scarce
       print "E"
     }'
 }
@@ -363,18 +372,19 @@ waiting() { # what each thread of $pids blocks, which of three calls it waits in
 }
 
 ceilings() { # of namespaces, where each may have one of its own
-  release=$(uname -r)
   minor=${release#*.}
   minor=${minor%%[!0-9]*}
-  [ "$(id -u)" = 0 ] && [ $((${release%%.*} * 100 + minor)) -ge 614 ] && command -v nsenter >/dev/null || return
-  case $ask in all) set -- $inits ;; *) set -- $(pick "$known" S) ;; esac
-  for pid; do
+  [ "$user" = 0 ] && [ $((${release%%.*} * 100 + minor)) -ge 614 ] && command -v nsenter >/dev/null || return
+  pick "$N$known" S
+  [ "$ask" != all ] || list=$inits
+  for pid in $list; do
     [ "$pid" = 1 ] || printf 'm\t%s\t%s\n' "$pid" "$(nsenter -t "$pid" -p cat /proc/sys/kernel/pid_max)"
   done
 }
 
-pick() { # RECORDS KIND: the pids of one kind of record
-  printf '%s\n' "$1" | awk -F "$T" -v kind="$2" '$1 == kind { print $2 }'
+pick() { # RECORDS KIND: sets list to the pids on the one line of that kind
+  list=${1#*"$N$2"}
+  list=${list%%"$N"*}
 }
 
 zombies() { # seen before, and still the same ones now: started before the first look, and of the same parent
@@ -403,18 +413,25 @@ records() {
   about
   whole table
   seen=$found
-  inits=$(pick "$seen" i) kids=$(pick "$seen" k)
+  pick "$N$seen" I
+  inits=$list
+  pick "$N$seen" K
+  kids=$list
   linked=$(links)
   spared=$([ "$own" != 'pid:[4026531836]' ] || echo 1)
   held=$(shells)
   whole facts
   known=$found
-  listed=$(printf '%s\n' "$inits" "$(pick "$held" H)" "$(pick "$known" B)" | awk 'NF && !seen[$1]++')
+  pick "$N$known" B
+  listed=''
+  for pid in $inits $(printf '%s\n' "$held" | while read -r kind pid _; do [ "$kind" != H ] || echo "$pid"; done) $list; do
+    case " $listed " in *" $pid "*) ;; *) listed="$listed $pid" ;; esac
+  done
   told=$(lines)
-  printf '%s\n' "$seen" "$known" "$told" | grep "^[piouarghlec]$T"
-  printf '%s\n' "$linked" | awk -F "$T" -v inits=" $(echo $inits) " 'index(inits, " " $2 " ")'
+  printf '%s\n' "$seen" "$known" "$told" "$linked" | grep "^[piouarghlecnx]$T"
   scripts
-  pids=$(pick "$known" W)
+  pick "$N$known" W
+  pids=$list
   waiting
   [ "$ask" = none ] || ceilings
   case $N$seen in
