@@ -1,6 +1,7 @@
 """PID 1: what one look costs, beside a C loop over every stat, psutil and ps; over ssh; and over many hosts.
 
-``python -m benchmarks.pid1 [--namespaces 100] [--each 200] [--rounds 5] [--hosts 200] [--processes 100]``, as root with gcc: makes so many
+``python -m benchmarks.pid1 [--namespaces 100] [--each 200] [--rounds 5] [--hosts 200] [--processes 100]``, as root with gcc,
+makes so many
 PID namespaces with so many processes each, a tenth of them zombies, and prints CPU milliseconds for 10,000 processes (the
 least of all rounds, in turn; the start of the interpreter apart) and ratios.
 """

@@ -25,6 +25,8 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--since", type=_FILE, help="Compare with a scan that was saved with --json.")
 @click.option("--suppressions", type=_FILE, help="Findings that are lived with (TOML), each with an end.")
 @click.option("--stop-signal", help="Judge all by this signal, not by the one that each is configured with.")
+@click.option("--watch", help="Count process ids for so long (10s) and say when they run out.")
+@click.option("--execute", is_flag=True, help="Look inside pods too, by exec (Kubernetes targets).")
 @click.option(
     "--fail-on",
     type=click.Choice(get_args(Severity)),
@@ -42,6 +44,8 @@ def pid1_command(
     since: Path | None,
     suppressions: Path | None,
     stop_signal: str | None,
+    watch: str | None,
+    execute: bool,
     fail_on: Severity,
 ) -> None:
     """Will containers stop when told, reap orphans, and have process ids left? Reads only; nothing is started.
@@ -55,12 +59,18 @@ def pid1_command(
     """
     if as_json and as_sarif:
         raise click.UsageError("give --json or --sarif, not both")
+    from sretoolkit.clock import parse_duration
     from sretoolkit.errors import HostError
     from sretoolkit.pid1.examination import examined
 
     try:
         found, report = examined(
-            targets, stop_signal=stop_signal or "", before=since or "", lived_with=suppressions or ""
+            targets,
+            stop_signal=stop_signal or "",
+            before=since or "",
+            lived_with=suppressions or "",
+            watch=parse_duration(watch or "0s"),
+            execute=execute,
         )
     except HostError as error:
         _complain(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Self
 
 from sretoolkit.errors import HostError
@@ -14,6 +15,22 @@ from sretoolkit.pid1.sharing import beside
 from sretoolkit.pid1.verdict import Ruling, Subject, judge, subjects
 from sretoolkit.pid1.workload import RUNTIMES, Workload
 from sretoolkit.report import Finding
+
+
+@dataclass(frozen=True)
+class How:
+    """How to look.
+
+    ``stop_signal`` is believed before what is configured (None = that); ``watch``: count process ids for so long, and
+    foretell; ``execute``: also inside pods, by exec.
+    """
+
+    stop_signal: str | None = None
+    watch: timedelta = timedelta(0)
+    execute: bool = False
+
+
+AS_IT_IS = How()
 
 
 @dataclass(frozen=True)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from sretoolkit.chart import Chart, Line, Threshold
 from sretoolkit.config import Config
 from sretoolkit.errors import HostError
-from sretoolkit.hosts import connect
+from sretoolkit.hosts import Host, connect
 from sretoolkit.pid1.ceilings import Ceiling
 from sretoolkit.pid1.forecast import HOST, Forecast, Sample, earliest, forecast, foretold
 from sretoolkit.pid1.growth import sample
-from sretoolkit.pid1.look import Look, look
+from sretoolkit.pid1.look import How, Look, look
 from sretoolkit.pid1.verdict import Subject
 from sretoolkit.report import Finding, Report, Table
 
 _HOST_SPAN = timedelta(minutes=1)  # a whole machine's processes come and go: less tells nothing of them
+_COUNTS = 40  # while they are watched
+_LEAST_PAUSE = timedelta(milliseconds=100)
 _AHEAD = 4  # times as far as was looked back, at most
 
 
@@ -47,6 +50,22 @@ def outlook(
     if container:
         return _of_one(found, chosen[0], series, began, every)
     return _of_all(found, chosen, series, every)
+
+
+def watched(host: Host, how: How) -> Look:
+    """A look, with what is foretold of all its process ids where they are to be watched; raises as `look` and `sample` do."""
+    if not how.watch:
+        return look(host, stop_signal=how.stop_signal)
+    found = look(host, stop_signal=how.stop_signal, ask="all")
+    chosen = [each for each in found.subjects if not each.init.root]
+    wanted = [level.path for subject in chosen for level in subject.init.levels]
+    every = max(_LEAST_PAUSE, how.watch / _COUNTS)
+    series = sample(host, found.machine, wanted, every=every, count=round(how.watch / every) + 1)
+    if how.watch < _HOST_SPAN:
+        series.pop(HOST, None)
+    told = [(subject, earliest(subject.init, found.machine, series)) for subject in chosen]
+    rulings = [foretold(subject, *each) for subject, each in told if each]
+    return replace(found, rulings=(*found.rulings, *(ruling for ruling in rulings if ruling)))
 
 
 def _of_one(

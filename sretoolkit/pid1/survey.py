@@ -12,7 +12,8 @@ from sretoolkit.errors import ConfigError
 from sretoolkit.hosts import Fleet, Host
 from sretoolkit.pid1.ceilings import lowest
 from sretoolkit.pid1.init import kind_of, reaps
-from sretoolkit.pid1.look import Look, look
+from sretoolkit.pid1.look import AS_IT_IS, How, Look
+from sretoolkit.pid1.outlook import watched
 from sretoolkit.pid1.sighting import Sighting
 from sretoolkit.pid1.signals import number
 from sretoolkit.pid1.suppressions import Suppression, sort
@@ -166,14 +167,14 @@ def joined(parts: Iterable[Survey], clock: Clock | None = None) -> Survey:
     )
 
 
-def survey(fleet: Fleet, *, stop_signal: str | None = None, batch_size: int = 32, clock: Clock | None = None) -> Survey:
+def survey(fleet: Fleet, how: How = AS_IT_IS, *, batch_size: int = 32, clock: Clock | None = None) -> Survey:
     """Look at every host of a fleet, ``batch_size`` at a time; reads only. One that does not answer is a finding."""
-    number(stop_signal or "SIGTERM")
+    number(how.stop_signal or "SIGTERM")
     clock = clock or Clock()
     began = clock.now()
 
     def task(host: Host) -> Survey:
-        return Survey.of(look(host, stop_signal=stop_signal), clock)
+        return Survey.of(watched(host, how), clock)
 
     outcome = fleet.map(task, batch_size=batch_size, max_failures="100%")
     lost = [unanswered(host, error, began) for host, error in outcome.errors.items()]

@@ -16,7 +16,8 @@ from sretoolkit.hosts.endpoint import LOCAL_NAMES
 from sretoolkit.hosts.inventory import INVENTORIES
 from sretoolkit.pid1.lint import judge, starts
 from sretoolkit.pid1.lint.formats.image import described
-from sretoolkit.pid1.look import look
+from sretoolkit.pid1.look import AS_IT_IS, How
+from sretoolkit.pid1.outlook import watched
 from sretoolkit.pid1.runtimes._inspect import Inspected
 from sretoolkit.pid1.sighting import Sighting
 from sretoolkit.pid1.signals import number
@@ -73,24 +74,28 @@ def resolve(word: str, config: Config) -> Target:
 
 
 def scan(
-    words: Sequence[str], config: Config | None = None, *, stop_signal: str | None = None, clock: Clock | None = None
+    words: Sequence[str],
+    config: Config | None = None,
+    how: How = AS_IT_IS,
+    *,
+    clock: Clock | None = None,
 ) -> Survey:
     """Look at all of them; every word is understood before anything is looked at.
 
     Raises `ConfigError` for bad words, and `HostError` for a single one that is not there (among several: a finding).
     """
     config, clock = config or Config.load(), clock or Clock()
-    number(stop_signal or "SIGTERM")
+    number(how.stop_signal or "SIGTERM")
     targets = list(dict.fromkeys(resolve(word, config) for word in words or (_HERE,)))
     if len(targets) == 1:
-        return _KINDS[targets[0].kind](targets[0], config, stop_signal, clock)
-    return joined([_among_others(target, config, stop_signal, clock) for target in targets], clock)
+        return _KINDS[targets[0].kind](targets[0], config, how, clock)
+    return joined([_among_others(target, config, how, clock) for target in targets], clock)
 
 
-def _among_others(target: Target, config: Config, stop_signal: str | None, clock: Clock) -> Survey:
+def _among_others(target: Target, config: Config, how: How, clock: Clock) -> Survey:
     """One that cannot be looked at is a finding beside the others'."""
     try:
-        return _KINDS[target.kind](target, config, stop_signal, clock)
+        return _KINDS[target.kind](target, config, how, clock)
     except HostError as error:
         return replace(unanswered(str(target), error, clock.now()), hosts={})
 
@@ -132,32 +137,32 @@ def _programs() -> list[str]:
     return [kind.program for kind in kinds if issubclass(kind, Inspected)]
 
 
-def _host(target: Target, config: Config, stop_signal: str | None, clock: Clock) -> Survey:
+def _host(target: Target, config: Config, how: How, clock: Clock) -> Survey:
     """A name that nobody knows is a mistake, a host that does not answer a finding."""
     with connect(target.name, config) as host:
         try:
-            return Survey.of(look(host, stop_signal=stop_signal), clock)
+            return Survey.of(watched(host, how), clock)
         except (HostError, ValueError) as error:
             return unanswered(host.name, error, clock.now())
 
 
-def _fleet(target: Target, config: Config, stop_signal: str | None, clock: Clock) -> Survey:
+def _fleet(target: Target, config: Config, how: How, clock: Clock) -> Survey:
     """TAG, or TAG@INVENTORY."""
     tag, _, inventory = target.name.partition("@")
     with Fleet.of(tag, inventory=inventory or "static", config=config) as fleet:
-        return survey(fleet, stop_signal=stop_signal, clock=clock)
+        return survey(fleet, how, clock=clock)
 
 
-def _container(target: Target, config: Config, stop_signal: str | None, clock: Clock) -> Survey:
+def _container(target: Target, config: Config, how: How, clock: Clock) -> Survey:
     """NAME on this machine, or HOST/NAME; one that is not there cannot be looked at, so that is no finding."""
     host_name, slash, name = target.name.partition("/")
     if not slash:
         host_name, name = _HERE, target.name
     with connect(host_name, config) as host:
-        return Survey.of(look(host, stop_signal=stop_signal), clock, container=name)
+        return Survey.of(watched(host, how), clock, container=name)
 
 
-def _image(target: Target, config: Config, stop_signal: str | None, clock: Clock) -> Survey:
+def _image(target: Target, config: Config, how: How, clock: Clock) -> Survey:
     """An image that this machine has, by its configuration alone; nothing is pulled or started."""
     with connect(_HERE, config) as host:
         said = []
@@ -176,19 +181,20 @@ def _image(target: Target, config: Config, stop_signal: str | None, clock: Clock
         raise HostError(reason, host=host.name, hint="pull it first, or name a file: docker save IMAGE > image.tar")
 
 
-def _file(target: Target, config: Config, stop_signal: str | None, clock: Clock) -> Survey:
+def _file(target: Target, config: Config, how: How, clock: Clock) -> Survey:
     found = starts(Path(target.name), target=target.part)
     files = tuple(dict.fromkeys(start.path for start in found))
     return Survey(at=clock.now(), files=files, active=tuple(each for start in found for each in judge(start)))
 
 
-def _kubernetes(target: Target, config: Config, stop_signal: str | None, clock: Clock) -> Survey:
-    """CONTEXT/NAMESPACE by the API alone; "" = the current context, all namespaces. Nothing is executed in a pod."""
+def _kubernetes(target: Target, config: Config, how: How, clock: Clock) -> Survey:
+    """CONTEXT/NAMESPACE; "" = the current context, all namespaces. Nothing is executed in a pod unless that is asked for."""
     from sretoolkit.pid1 import cluster
 
     context, slash, namespace = target.name.rpartition("/")
     began = clock.now()
-    found = cluster.survey(context if slash else namespace, namespace if slash else "", config=config)
+    names = (context, namespace) if slash else (namespace, "")
+    found = cluster.survey(*names, execute=how.execute, config=config)
     host = f"kubernetes:{found.cluster}"
     told = [
         Sighting(
@@ -206,7 +212,7 @@ def _kubernetes(target: Target, config: Config, stop_signal: str | None, clock: 
     return Survey(at=began, hosts={host: ""}, missing=lost, active=(*troubles, *told))
 
 
-_KINDS: dict[Kind, Callable[[Target, Config, str | None, Clock], Survey]] = {
+_KINDS: dict[Kind, Callable[[Target, Config, How, Clock], Survey]] = {
     "host": _host, "fleet": _fleet, "container": _container, "image": _image, "file": _file,
     "kubernetes": _kubernetes,
 }  # fmt: skip

@@ -11,7 +11,7 @@ from sretoolkit.hosts import Host
 from sretoolkit.plugins import Plugins
 
 Fix = Literal[
-    "init", "group", "exec", "background", "handle", "stop-signal", "wait", "subreaper", "limit", "raise", "restart",
+    "init", "exec", "exec-behind", "background", "handle", "stop-signal", "wait", "subreaper", "limit", "raise", "restart",
     "runtime", "host-init",
 ]  # fmt: skip
 FIXES: tuple[Fix, ...] = get_args(Fix)
@@ -61,8 +61,8 @@ RUNTIMES: Plugins[Runtime] = Plugins("sretoolkit.pid1.runtimes", Runtime)  # typ
 
 _GENERAL: Mapping[Fix, str] = {
     "init": "put an init before it (docker run --init, tini as entrypoint, shareProcessNamespace: true)",
-    "group": "start the program with exec, or let the init signal the whole group (tini -g, catatonit -g, dumb-init)",
-    "exec": "start the program with exec, or an init that signals the whole group (dumb-init, tini -g)",
+    "exec": "start the program with exec",
+    "exec-behind": "start the program with exec: an init that tells the whole group (tini -g, dumb-init) does not wait for it",
     "background": "run it in the background and wait: {what} & wait",
     "handle": "let {what} handle {signal}, or configure a stop signal that it handles",
     "stop-signal": "configure the stop signal {what}",

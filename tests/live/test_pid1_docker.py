@@ -30,7 +30,7 @@ CASES = {
     "deaf": ((), ("sh", "-c", "sleep 600; true"), "stop-dropped", "start the program with exec"),
     "alone": ((), ("sleep", "600"), "stop-dropped", "docker run --init"),
     "ignores": ((), ("python3", "-c", _TERM.format("signal.SIG_IGN")), "stop-ignored", "let python3"),
-    "untold": (("--init",), ("sh", "-c", "sleep 600; true"), "stop-not-passed-on", "signal the whole group"),
+    "untold": (("--init",), ("sh", "-c", "sleep 600; true"), "stop-not-passed-on", "start the program with exec"),
     "leaky": ((), ("python3", "-c", _ZOMBIES), "zombies-of-init", "docker run --init"),
     "leaky-app": (("--init",), ("python3", "-c", _ZOMBIES), "zombies-of-app", "an init will not help"),
     "probed": (

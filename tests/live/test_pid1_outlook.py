@@ -8,14 +8,17 @@ from datetime import timedelta
 import pytest
 
 from sretoolkit.errors import HostError
-from sretoolkit.pid1 import outlook
+from sretoolkit.pid1 import examine, outlook
 from tests.stack.docker import Docker
 
 pytestmark = [pytest.mark.live, pytest.mark.skipif(os.getuid() != 0, reason="a Docker Engine needs root")]
 
 
 def test_a_leak_is_foretold_and_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The leaking container's chart holds the three paces and its limit; a quiet one is not called urgent."""
+    """The leaking container's chart holds the three paces and its limit; a quiet one is not called urgent.
+
+    An examination foretells only where it is asked to watch.
+    """
     with Docker() as engine:
         monkeypatch.setenv("DOCKER_HOST", engine.url)
         leak = engine.run(
@@ -25,8 +28,12 @@ def test_a_leak_is_foretold_and_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
         found = outlook("localhost", leak, every=timedelta(seconds=0.5), count=20)
         other = outlook("localhost", quiet, every=timedelta(seconds=0.2), count=10)
         both = outlook("localhost", every=timedelta(seconds=0.5), count=16)
+        watched = examine([f"container:{leak}"], watch=timedelta(seconds=8))
+        unwatched = examine([f"container:{leak}"])
         with pytest.raises(HostError, match="no container 'nobody'"):
             outlook("localhost", "nobody")
+    rules = [{finding.rule for finding in report.findings} for report in (watched, unwatched)]
+    assert [True, False] == ["ids-exhausted-soon" in each for each in rules]
     assert ("critical", "ids-exhausted-soon") == (found.findings[0].severity, found.findings[0].rule)
     assert "pids.max 400" in found.facts["lowest ceiling"]
     chart = str(found.charts[0])

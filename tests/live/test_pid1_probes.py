@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -82,6 +83,41 @@ def test_a_rehearsal_tells_what_masks_cannot(
     assert (worst, True) == (report.worst, summary in report.findings[0].summary)
     assert pid == engine.pid(name)
     assert "rehearsal" not in engine.call("ps", "-a", "--format", "{{.Names}}")
+
+
+_HEARS = "import signal, sys, time; signal.signal(15, lambda *_: (time.sleep(0.5), sys.exit(0))); time.sleep(600)"
+
+
+@pytest.mark.parametrize(
+    ("command", "worst", "summary"),
+    [
+        (("bash", "-c", "trap 'exit 0' TERM; python3 -c \"$APP\" & wait"), "high", "python3 behind it was killed"),
+        (("tini", "-g", "--", "sh", "-c", 'python3 -c "$APP"; true'), "high", "python3 behind it was killed"),
+        (("bash", "-c", "trap 'kill $!; wait; exit 0' TERM; python3 -c \"$APP\" & wait"), "info", "exit code 0"),
+        (("tini", "--", "python3", "-c", _HEARS), "info", "exit code 0"),
+    ],
+)
+def test_a_rehearsal_sees_who_was_killed_behind_a_clean_exit(
+    engine: Docker, config: Config, command: tuple[str, ...], worst: str, summary: str
+) -> None:
+    """The kernel tells how every process of the clone ended: one that takes the signal and was killed is named."""
+    name = engine.run(*command, options=(*SHORT, "-e", f"APP={_HEARS}"))
+    report = rehearsed(_apply(rehearse_stop("localhost", name, settle=SETTLE), config))
+    found = report.findings[0].summary.replace(f"python{sys.version_info[0]}.{sys.version_info[1]}", "python3")
+    assert (worst, True) == (report.worst, summary in found), found
+
+
+def test_a_clone_that_cannot_be_watched_is_only_stopped(
+    engine: Docker, config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without python3 on the host nobody can watch the processes: the exit is told, and that the rest is unknown."""
+    name = engine.run("tini", "--", "python3", "-c", _HEARS, options=SHORT)
+    broken = tmp_path / "python3"
+    broken.write_text("#!/bin/sh\nexit 127\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    report = rehearsed(_apply(rehearse_stop("localhost", name, settle=SETTLE), config))
+    assert "could not be watched" in report.findings[0].summary
 
 
 def test_a_clone_can_reach_nothing(engine: Docker, config: Config, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def _run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
 
 
 def test_a_namespace(kube: Cluster, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pod without time to stop is named with its image; that nobody looked inside is said; a silent server ends with 3."""
+    """A pod without time to stop is named; that nobody looked inside is said, or it is done; a silent server ends with 3."""
     monkeypatch.setenv("KUBECONFIG", str(kube.kubeconfig))
     spec = kube.pod(kube.container("app", ["sleep", "600"]), terminationGracePeriodSeconds=0)
     meta = {"name": "hasty", "namespace": "default"}
@@ -53,6 +53,12 @@ def test_a_namespace(kube: Cluster, capsys: pytest.CaptureFixture[str], monkeypa
     assert (1, True) == (code, any("grace period is 0" in each["finding"]["summary"] for each in hasty))
     assert any("nobody looked inside" in each["finding"]["summary"] for each in found)
     assert "by image" in _run(capsys, target)[1]
+    inside = json.loads(_run(capsys, target, "--json", "--execute")[1])["scan"]["active"]
+    rules = {each["finding"]["rule"] for each in inside if "hasty" in each["container"]}
+    assert (True, False) == (
+        "stop-dropped" in rules,
+        any("nobody looked" in each["finding"]["summary"] for each in inside),
+    )
     kube.kubectl("delete", "pod", "hasty", "--now")
     if isinstance(kube, Kubernetes):
         kube.stop_server()

@@ -57,12 +57,13 @@ def _ask(rows: Sequence[Row], pool: ThreadPoolExecutor, folder: Path) -> None:
     with connect("localhost", Config()) as host:
         found = look(host)
     for row in rows:
-        _foretell(row, found)
+        foretell(row, found)
     list(pool.map(lambda row: _probe(row, found), rows))
     list(pool.map(lambda row: _rehearse(row, folder), [row for row in rows if row.doubtful]))
 
 
-def _foretell(row: Row, found: Look) -> None:
+def foretell(row: Row, found: Look) -> None:
+    """What one look says of a case, and what simpler ways say."""
     subject = next((each for each in found.subjects if each.workload and each.workload.name == row.case.name), None)
     row.static = _static(row.case)
     if subject is not None:

@@ -59,12 +59,12 @@ class Forwarding(Plain):
                 f"{init.program} tells the shell {child.name} and the program behind it; the shell ends at once, "
                 f"{init.program} with it, and the kernel kills the program while it shuts down"
             )
-            return Stop("cut off", why, "inferred", "medium", "exec")
+            return Stop("cut off", why, "inferred", "medium", "exec-behind")
         why = (
             f"{init.program} passes it on to the shell {child.name}, which ends at once and passes nothing on: the "
             "program behind it is killed without warning, and the exit looks clean"
         )
-        return Stop("not passed on", why, "inferred", "high", "exec")
+        return Stop("not passed on", why, "inferred", "high", "exec-behind")
 
     def _blocked(self, init: Init, child: Process, which: int) -> Stop | None:
         """Its first thread blocks the signal; None when another one takes it as if nothing were blocked."""

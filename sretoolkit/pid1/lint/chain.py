@@ -21,7 +21,7 @@ class Chain:
     """``init``: the init in it ("" = none), which tells the whole group if ``group``; ``subreaper``: it was told to be one.
 
     ``program``: what runs in the end, "" where that cannot be read. ``shell``: the shell that stays before it, with
-    ``trap`` and how its script ends; ``why`` says how we know.
+    ``trap``, how its script ends, and its ``text``; ``why`` says how we know.
     """
 
     init: str = ""
@@ -30,6 +30,7 @@ class Chain:
     shell: Shell | None = None
     end: script.End | None = None
     trap: bool = False
+    text: str = ""
     program: str = ""
     words: tuple[str, ...] = ()
     why: str = ""
@@ -45,7 +46,7 @@ def _follow(start: Start, words: tuple[str, ...], chain: Chain, depth: int) -> C
         return replace(chain, words=words, why=chain.why or "which program it is cannot be read")
     name = PurePosixPath(words[0]).name
     kind = _kind(name)
-    if kind and kind != "shell" and issubclass(INITS[kind], Forwarding) and not chain.init:
+    if kind in _ARGUMENT and not chain.init:
         options, rest = _options(kind, words[1:])
         known = INITS[kind]()
         group = isinstance(known, Forwarding) and known.group(options)
@@ -136,7 +137,7 @@ def _script(start: Start, text: str, arguments: tuple[str, ...], kind: Shell, ch
         return _follow(start, rest, chain, depth + 1)
     inner = rest[0] if rest else ""
     end = told.end if told.end != "single" or kind == "unknown" else "stays"
-    return replace(chain, shell=kind, end=end, trap=told.trap, program=PurePosixPath(inner).name, words=rest)
+    return replace(chain, shell=kind, end=end, trap=told.trap, text=text, program=PurePosixPath(inner).name, words=rest)
 
 
 def _which(start: Start, name: str) -> Shell:

@@ -11,6 +11,7 @@ from sretoolkit.pid1.lint.programs import WHY, is_systemd, reaps, stops
 from sretoolkit.pid1.lint.start import Start
 from sretoolkit.pid1.sighting import Sighting
 from sretoolkit.pid1.signals import RTMIN, name, number
+from sretoolkit.pid1.traps import trap
 from sretoolkit.pid1.workload import Fix, remedy
 from sretoolkit.report import Finding, Severity
 
@@ -151,11 +152,13 @@ def _shell(start: Start, chain: Chain) -> Iterator[Sighting]:
     about = {"what": program, "signal": signal, "exec": _exec(chain)}
     init = chain.init or ("its init" if start.init else "")
     if chain.group and init:
+        yield from _cut_off(start, chain, shell, about)
         return
     if chain.end == "unclear" or (chain.end == "single" and chain.shell == "unknown"):
         yield from _unclear(start, chain, shell, about)
         return
     if chain.trap and chain.end == "waits":
+        yield from _by_trap(start, chain, shell, about)
         return
     if chain.trap:
         why = f"{shell} runs {program} in the foreground: its trap is only run when that has ended"
@@ -167,7 +170,7 @@ def _shell(start: Start, chain: Chain) -> Iterator[Sighting]:
         by = f"{init} ends it" if init else "it ends"
         summary = f"the program is not told of {signal}"
         why += f"; {by} at once and {program} is killed without warning"
-        fix: Fix = "group" if init else "exec"
+        fix: Fix = "exec-behind" if init else "exec"
         yield _sighting(start, "stop-not-passed-on", "high", summary, why=why, fix=fix, about=about)
         return
     summary = f"{signal} will be dropped; it is killed after the grace period"
@@ -180,6 +183,31 @@ def _shell(start: Start, chain: Chain) -> Iterator[Sighting]:
         fix="exec",
         about=about,
     )
+
+
+def _by_trap(start: Start, chain: Chain, shell: str, about: dict[str, str]) -> Iterator[Sighting]:
+    """The program runs in the background, and the trap says whether it is told and waited for."""
+    signal, program = about["signal"], about["what"]
+    found = trap(chain.text, number(_asked(start)))
+    if found is None or not found.ends or (found.tells and found.waits):
+        return
+    why = f"the trap of {shell} ends it and does not wait for {program}"
+    cure = f"trap 'kill $!; wait' {signal.removeprefix('SIG')} before {program} & wait, or end the script with exec"
+    if found.tells:
+        summary = f"the program is told of {signal}, and may be killed while it shuts down"
+        yield _sighting(start, "stop-cut-off", "medium", summary, why=why, cure=cure)
+    elif not found.waits:
+        why = f"the trap of {shell} ends it and does not tell {program}, which is killed without warning"
+        yield _sighting(start, "stop-not-passed-on", "high", f"the program is not told of {signal}", why=why, cure=cure)
+
+
+def _cut_off(start: Start, chain: Chain, shell: str, about: dict[str, str]) -> Iterator[Sighting]:
+    """The whole group is told, and the init ends with the shell, which is its child."""
+    if chain.trap or chain.end == "unclear" or (chain.end == "single" and chain.shell == "unknown"):
+        return
+    summary = f"the program is told of {about['signal']}, and may be killed while it shuts down"
+    why = f"{chain.init} tells {shell} and {about['what']}; {shell} ends at once, {chain.init} with it: what is left is killed"
+    yield _sighting(start, "stop-cut-off", "medium", summary, why=why, fix="exec-behind", about=about)
 
 
 def _unclear(start: Start, chain: Chain, shell: str, about: dict[str, str]) -> Iterator[Sighting]:

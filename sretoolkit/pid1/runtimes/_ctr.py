@@ -11,7 +11,7 @@ from sretoolkit.hosts import Host
 from sretoolkit.pid1.signals import name
 from sretoolkit.pid1.workload import Workload
 
-PODS = "k8s.io"
+_PODS = "k8s.io"
 _DOCKER = "moby"  # asked of Docker itself, which knows more
 _TIMEOUT = 120.0
 _GRACE = 30.0  # seconds; the kubelet's default, for what a pod says is not known to containerd
@@ -23,8 +23,7 @@ socket=${CONTAINERD_ADDRESS:-/run/containerd/containerd.sock}
 [ -S "$socket" ] || { [ -d "${socket%/*}" ] && [ ! -x "${socket%/*}" ]; } || { echo absent; exit 0; }
 names=$(ctr namespaces ls -q) || exit 1
 for name in $names; do
-  case " $2 " in *" $name "*) continue;; esac
-  [ -z "$1" ] || [ "$1" = "$name" ] || continue
+  [ "$name" != "$1" ] || continue
   tasks=$(ctr -n "$name" tasks ls) || exit 1
   echo "$tasks" | while read -r id pid state rest; do
     [ "$state" = RUNNING ] || [ "$state" = PAUSED ] || continue
@@ -34,14 +33,13 @@ done
 echo end"""
 
 
-def running(host: Host, runtime: str, *, only: str = "", but: Sequence[str] = ()) -> list[Workload]:
-    """The containers of one namespace, or of all but those named and Docker's; one that goes meanwhile is left out.
+def running(host: Host) -> list[Workload]:
+    """All containers but Docker's, those of pods as Kubernetes', the others as containerd's; who goes meanwhile is left out.
 
     ``info`` also holds the environment, and with it secrets: nothing of it is kept or shown but what is read here.
     Raises `HostError` when containerd is there but does not answer us.
     """
-    words = ["sh", "-c", _SCRIPT, "sh", only, " ".join([_DOCKER, *but])]
-    answer = host.run(words, timeout=_TIMEOUT, check=False)
+    answer = host.run(["sh", "-c", _SCRIPT, "sh", _DOCKER], timeout=_TIMEOUT, check=False)
     lines = answer.stdout.splitlines()
     if lines == ["absent"]:
         return []
@@ -50,16 +48,16 @@ def running(host: Host, runtime: str, *, only: str = "", but: Sequence[str] = ()
         text = f"{host.name}: containerd cannot be asked: {said[-1][:200] if said else 'it said nothing'}"
         raise HostError(text, host=host.name, hint="root may ask it; CONTAINERD_ADDRESS names another socket")
     try:
-        return list(_workloads(lines[:-1], host.name, runtime))
+        return list(_workloads(lines[:-1], host.name))
     except (ValueError, TypeError, AttributeError, KeyError, ConfigError) as error:
         text = f"{host.name}: containerd answers in a form that is not known here ({type(error).__name__})"
         raise HostError(text, host=host.name, hint="`ctr version` on that host tells how old it is") from error
 
 
-def _workloads(lines: Sequence[str], host: str, runtime: str) -> Iterator[Workload]:
+def _workloads(lines: Sequence[str], host: str) -> Iterator[Workload]:
     for line in lines:
-        _, pid, told = line.split(" ", 2)
-        yield _workload(json.loads(told), int(pid), host, runtime)
+        namespace, pid, told = line.split(" ", 2)
+        yield _workload(json.loads(told), int(pid), host, "kubernetes" if namespace == _PODS else "containerd")
 
 
 def _workload(found: Mapping[str, Any], pid: int, host: str, runtime: str) -> Workload:

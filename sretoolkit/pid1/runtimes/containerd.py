@@ -1,4 +1,4 @@
-"""The containers of containerd that are neither Docker's nor a pod's: nerdctl's, ``ctr``'s own, a build's."""
+"""containerd, by the ``ctr`` program of the host: what nerdctl, a build or ``ctr`` itself started, and the pods of a node."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sretoolkit.pid1.workload import Fix, Runtime, Workload
 
 
 class Containerd(Runtime):
-    """Every namespace of containerd but those of Docker and of Kubernetes."""
+    """Every namespace of containerd but Docker's; those of pods are handed on as Kubernetes' in the same look."""
 
     words: ClassVar[Mapping[Fix, str]] = {
         "init": "nerdctl run --init, or tini as the first word of its command",
@@ -23,4 +23,4 @@ class Containerd(Runtime):
 
     def workloads(self, host: Host) -> Sequence[Workload]:
         """Those that run now; raises `HostError` when containerd does not answer us."""
-        return _ctr.running(host, "containerd", but=[_ctr.PODS])
+        return _ctr.running(host)

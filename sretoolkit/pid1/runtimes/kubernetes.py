@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from sretoolkit.hosts import Host
-from sretoolkit.pid1.runtimes import _ctr
 from sretoolkit.pid1.workload import Fix, Runtime, Workload
 
 
@@ -15,8 +14,8 @@ class Kubernetes(Runtime):
 
     words: ClassVar[Mapping[Fix, str]] = {
         "init": 'shareProcessNamespace: true in the pod, or command: ["tini", "--", ...] where the image has tini',
-        "exec": 'start the program with exec (command: ["sh", "-c", "exec ..."]), or command: ["tini", "-g", "--", ...]',
-        "group": 'command: ["tini", "-g", "--", ...], or start the program with exec',
+        "exec": 'start the program with exec (command: ["sh", "-c", "exec ..."])',
+        "exec-behind": 'start the program with exec (command: ["tini", "--", "sh", "-c", "exec ..."])',
         "handle": "let {what} handle {signal}, or a preStop hook stop it; terminationGracePeriodSeconds is the time it has",
         "background": "in its script: {what} & wait; or a longer terminationGracePeriodSeconds",
         "stop-signal": "lifecycle.stopSignal: {what} (Kubernetes 1.33, with spec.os.name), else STOPSIGNAL {what} in its image",
@@ -27,5 +26,5 @@ class Kubernetes(Runtime):
     }
 
     def workloads(self, host: Host) -> Sequence[Workload]:
-        """Those that run now, pause included; raises `HostError` when containerd does not answer us."""
-        return _ctr.running(host, "kubernetes", only=_ctr.PODS)
+        """None by itself: one question to containerd tells of its pods too (see `Containerd`)."""
+        return ()

@@ -25,7 +25,7 @@ _GRACE = 10.0  # seconds; Compose's default
 _WORDS: dict[Fix, str] = {
     "init": "init: true",
     "exec": "command: the program itself without a shell, or sh -c '{exec}'",
-    "group": "entrypoint: [tini, -g, --] in place of init: true, or end the script with exec: {exec}",
+    "exec-behind": "end the script with exec: {exec}",
     "background": "in the script: {what} & wait $!",
     "stop-signal": "stop_signal: {what}",
     "limit": "pids_limit: 512",

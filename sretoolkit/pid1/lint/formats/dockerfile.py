@@ -79,11 +79,10 @@ def _words(stage: Stage) -> dict[Fix, str]:
     word = "CMD" if in_cmd else "ENTRYPOINT"
     command = (stage.cmd if in_cmd else stage.entrypoint) or []
     entry = f"ENTRYPOINT {literal(listed([tini, '--', *(stage.entrypoint or [])]))}"
-    group = f"ENTRYPOINT {literal(listed([tini, '-g', '--']))}"
     return {
         "init": f"{install}\n{entry}\nor run it with --init (Compose: init: true)",
         "exec": _exec(stage, word, command),
-        "group": f"{group}, or {_exec(stage, word, command)}",
+        "exec-behind": _exec(stage, word, command),
         "background": "in the script: {what} & wait $!",
         "stop-signal": "STOPSIGNAL {what}",
         "limit": "docker run --pids-limit 512",

@@ -25,7 +25,7 @@ _GRACE = 30.0  # seconds; the kubelet's default
 _WORDS: dict[Fix, str] = {
     "init": "spec.shareProcessNamespace: true for the pod, or tini in the image and command: [tini, --, <program>]",
     "exec": 'command: [sh, -c, "{exec}"], or the program itself without a shell: command: [<program>, <argument>]',
-    "group": 'command: [tini, -g, --, ...], or command: [tini, --, sh, -c, "{exec}"]',
+    "exec-behind": 'command: [tini, --, sh, -c, "{exec}"]',
     "background": "in the script: {what} & wait $!",
     "stop-signal": "STOPSIGNAL {what} in the image (Kubernetes 1.33: lifecycle.stopSignal: {what} with spec.os.name)",
     "subreaper": "command: [tini, -s, --, ...], or leave tini out",
