@@ -98,8 +98,8 @@ table() { # every status once: i inits, k some of their children, z zombies, o w
         inside = field("NSpid", 400)
         if (inside ~ /(^|\t)1$/) init[pid] = 1
       }
-      for (pid in init) { print "i", pid; every = every " " pid }
-      print "I" every
+      for (pid in init) every = every " " pid
+      print "I" every # first, where the shell finds it at once: its search goes from left to right, again and again
       for (pid in parent) {
         up = parent[pid]
         if (up in init && !(pid in dead) && (up != 1 || !spare)) consider(up, pid + 0)
@@ -108,8 +108,10 @@ table() { # every status once: i inits, k some of their children, z zombies, o w
       for (up in low2) kid[low2[up]] = up
       for (up in high2) kid[high2[up]] = up
       every = ""
-      for (pid in kid) { print "k", pid, kid[pid]; every = every " " pid }
+      for (pid in kid) every = every " " pid
       print "K" every
+      for (pid in init) print "i", pid
+      for (pid in kid) print "k", pid, kid[pid]
       for (pid in gone) { print "z", pid, parent[pid]; asked[parent[pid]] = 1 }
       for (pid in asked) { up = pid; while (up in parent && !(up in init)) up = parent[up]; print "o", pid, up }
       for (pid in children) print "C", pid, children[pid]
@@ -166,6 +168,7 @@ shells() { # of what links said: H shell and its children, F who may run a scrip
 
 facts() { # of those chosen: p, a, u; of inits r, g, h, l; e; and B below a shell, W whose waits to read, S short of ids
   printf '%s\n' "$seen" "$held" | awk -F "$T" -v OFS="$T" -v proc="$proc" -v v1="$v1" -v v2="$v2" -v cold="$cold" '
+    function put(record) { records[++count] = record }
     function whole(file,   got, text) {
       RS = ""
       got = (getline text < file)
@@ -189,13 +192,13 @@ facts() { # of those chosen: p, a, u; of inits r, g, h, l; e; and B below a shel
       user = field(text, "Uid") + 0
       blocked = field(text, "SigBlk")
       named[user] = 1
-      print "p", pid, field(text, "PPid") + 0, substr(field(text, "State"), 1, 1), split(field(text, "NSpid"), part, "\t"),
-        children[pid] + 0, field(text, "Threads") + 0, user, blocked, field(text, "SigIgn"), field(text, "SigCgt"),
-        substr(text, 7, index(text, "\n") - 7)
+      put("p" OFS pid OFS field(text, "PPid") + 0 OFS substr(field(text, "State"), 1, 1) OFS \
+        split(field(text, "NSpid"), part, "\t") OFS children[pid] + 0 OFS field(text, "Threads") + 0 OFS user OFS blocked OFS \
+        field(text, "SigIgn") OFS field(text, "SigCgt") OFS substr(text, 7, index(text, "\n") - 7))
       if (pid in kid && !(pid in init) && blocked !~ /^0*$/) waits[pid] = 1
       text = last(proc "/" pid "/stat")
       sub(/^.*\) /, "", text)
-      if (split(text, part, " ") > 19) print "a", pid, part[20]
+      if (split(text, part, " ") > 19) put("a" OFS pid OFS part[20])
     }
     function below(list,   number, pid, i, round, sign, best, living) { # the two lowest and the two highest that live
       number = split(list, pid, " ")
@@ -233,14 +236,14 @@ facts() { # of those chosen: p, a, u; of inits r, g, h, l; e; and B below a shel
       some = path
       if (some == "" || some == "/") some = two
       if (some == "" || some == "/") some = first == "" ? "/" : first
-      print "g", pid, some
+      put("g" OFS pid OFS some)
       if (!index(icy two "/", "/../")) {
         if (cold != "" && icy != "") {
           state = icy == "/" ? "THAWED" : whole(cold icy "/freezer.state")
-          if (state != "") print "h", pid, state == "THAWED" ? 0 : 1
+          if (state != "") put("h" OFS pid OFS (state == "THAWED" ? 0 : 1))
         } else if (v2 != "" && two != "") {
           sub(/\/$/, "", two)
-          print "h", pid, index("\n" whole(v2 two "/cgroup.events"), "\nfrozen 1") ? 1 : 0
+          put("h" OFS pid OFS (index("\n" whole(v2 two "/cgroup.events"), "\nfrozen 1") ? 1 : 0))
         }
       }
       short[pid] = 1
@@ -248,7 +251,7 @@ facts() { # of those chosen: p, a, u; of inits r, g, h, l; e; and B below a shel
       for (first = 1; ; first = 0) {
         sub(/\/$/, "", path)
         rest = level(base, path)
-        if (rest != "") print "l", pid, rest
+        if (rest != "") put("l" OFS pid OFS rest)
         if (first && rest != "" && rest + 0 < 226) delete short[pid]
         if (path == "") break
         sub(/\/[^\/]*$/, "", path)
@@ -265,17 +268,17 @@ facts() { # of those chosen: p, a, u; of inits r, g, h, l; e; and B below a shel
         shown(pid)
         group(pid)
         text = "\n" whole(proc "/" pid "/limits")
-        if (at = index(text, "\nMax processes ")) { split(substr(text, at + 15, 80), part, " "); print "r", pid, part[1] }
+        if (at = index(text, "\nMax processes ")) { split(substr(text, at + 15, 80), part, " "); put("r" OFS pid OFS part[1]) }
       }
       for (pid in kid) shown(pid)
       for (pid in up) shown(pid)
       for (pid in held) below(held[pid])
-      for (user in named) print "u", user, tasks[user]
+      for (user in named) put("u" OFS user OFS tasks[user])
       for (pid in waits) {
         (getline text < (proc "/" pid "/exe"))
         close(proc "/" pid "/exe")
         text = substr(text, 1, 4) == "\177ELF" ? substr(text, 5, 1) : ""
-        print "e", pid, text == "\002" ? 2 : text == "\001" ? 1 : ""
+        put("e" OFS pid OFS (text == "\002" ? 2 : text == "\001" ? 1 : ""))
         waiting = waiting " " pid
         text = ""
       }
@@ -283,6 +286,7 @@ facts() { # of those chosen: p, a, u; of inits r, g, h, l; e; and B below a shel
       print "B" lowest
       print "W" waiting
       print "S" scarce
+      for (i = 1; i <= count; i++) print records[i]
       print "E"
     }'
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from functools import lru_cache
 from pathlib import Path
 
 import paramiko  # type: ignore[import-untyped]
@@ -44,10 +45,19 @@ def load_known_hosts(client: paramiko.SSHClient, path: str | None, name: str) ->
 
 def _load(client: paramiko.SSHClient, file: Path, name: str) -> None:
     try:
-        client.load_system_host_keys(str(file))
+        state = file.stat()
+        keys = _keys(str(file), state.st_mtime_ns, state.st_size)
     except (OSError, InvalidHostKey) as error:
         what = f"{name}: {file} cannot be read as a known_hosts file: {type(error).__name__}"
         raise ConfigError(what, hint="mend the line that is no host key") from error
+    known = client._system_host_keys  # where `load_system_host_keys` puts them, after reading the file for every client anew
+    known._entries = [*known._entries, *keys._entries]
+
+
+@lru_cache(maxsize=16)
+def _keys(path: str, changed: int, size: int) -> paramiko.HostKeys:
+    """Those of a file as it is now: one that lists a fleet is read once, and not once for each of its hosts."""
+    return paramiko.HostKeys(path)
 
 
 def load_key(path: str, passphrase: str | None, name: str) -> paramiko.PKey:
