@@ -37,6 +37,7 @@ RULES: Mapping[str, str] = {
     "init-useless": "An init that is not PID 1",
     "reaping-latent": "Orphans would stay as zombies",
     "stop-blocked": "The stop signal is blocked",
+    "stop-cut-off": "The program is killed while it shuts down",
     "stop-deferred": "The stop signal is handled too late",
     "stop-dropped": "The kernel drops the stop signal",
     "stop-ignored": "The stop signal is ignored",

@@ -50,7 +50,9 @@ def _load(client: paramiko.SSHClient, file: Path, name: str) -> None:
     except (OSError, InvalidHostKey) as error:
         what = f"{name}: {file} cannot be read as a known_hosts file: {type(error).__name__}"
         raise ConfigError(what, hint="mend the line that is no host key") from error
-    known = client._system_host_keys  # where `load_system_host_keys` puts them, after reading the file for every client anew
+    known = (
+        client._system_host_keys
+    )  # where `load_system_host_keys` puts them, after reading the file for every client anew
     known._entries = [*known._entries, *keys._entries]
 
 
