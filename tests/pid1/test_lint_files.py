@@ -48,7 +48,10 @@ POD: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
     "a short hook": ({"command": ["nginx"], "lifecycle": {"preStop": {"exec": {"command": ["sleep", "5"]}}}}, {}, []),
     "an exec probe": (
         {"command": ["java"], "livenessProbe": {"exec": {"command": ["x"]}}}, {}, ["reaping-latent"]),
-    "its own stop signal": ({"command": ["/sbin/init"], "lifecycle": {"stopSignal": "SIGRTMIN+3"}}, {}, []),
+    "its own stop signal": (
+        {"command": ["/sbin/init"], "lifecycle": {"stopSignal": "SIGRTMIN+3"}}, {"os": {"name": "linux"}}, []),
+    "a stop signal without the system's name": (
+        {"command": ["/sbin/init"], "lifecycle": {"stopSignal": "SIGRTMIN+3"}}, {}, ["stop-signal-invalid"]),
     "systemd": ({"command": ["/sbin/init"]}, {}, ["stop-uncertain"]),
     "nonsense": ({"command": "sh -c x", "lifecycle": "y"}, {"terminationGracePeriodSeconds": "soon"}, ["blind"]),
 }  # fmt: skip

@@ -86,6 +86,9 @@ def _signal(start: Start, _: Chain) -> Iterator[Sighting]:
         summary = "its stop signal is none: it can be neither built nor started so"
         yield _sighting(start, "stop-signal-invalid", "high", summary, why=why, cure=cure, at="stop_signal")
         return
+    if start.refused:
+        summary, cure = "its stop signal is not taken as it is written", "spec.os: {name: linux} beside it"
+        yield _sighting(start, "stop-signal-invalid", "medium", summary, why=start.refused, cure=cure, at="stop_signal")
     if name(start.stop_signal) in _NEVER_HANDLED:
         why = f"the stop signal is {name(start.stop_signal)}, which no program can handle"
         summary = "it is killed at once: it cannot finish what it does"

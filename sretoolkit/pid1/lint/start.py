@@ -24,7 +24,8 @@ class Start:
     ``signal_sure`` says whether that means SIGTERM; ``sh`` is what /bin/sh is in the image; ``read`` gives the text of a
     file of the image by its path there, None when it cannot; ``lines`` has the line of "command", "stop_signal", "grace",
     "health", "pids" and "init" where they are written; ``pids`` is True = limited, False = not, None = said elsewhere.
-    ``words``: the cures in the words of this file; ``caveat``: what would make all of it wrong, "" = nothing.
+    ``refused``: why the stop signal would not be taken as it is written, "" = it would; ``words``: the cures in the words of
+    this file; ``caveat``: what would make all of it wrong, "" = nothing.
     """
 
     subject: str
@@ -38,6 +39,7 @@ class Start:
     sh: Shell = "unknown"
     stop_signal: str | None = None
     signal_sure: bool = True
+    refused: str = ""
     grace: float | None = None
     before_stop: float = 0.0
     init: bool = False

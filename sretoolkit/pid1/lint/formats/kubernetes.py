@@ -22,6 +22,7 @@ _WORKLOADS = {
 }  # fmt: skip
 _OWNERS = ("owner", "team", "app.kubernetes.io/managed-by", "app.kubernetes.io/part-of")
 _GRACE = 30.0  # seconds; the kubelet's default
+_NEEDS_OS = "Kubernetes (1.33 and newer) takes lifecycle.stopSignal only beside spec.os.name"
 _WORDS: dict[Fix, str] = {
     "init": "spec.shareProcessNamespace: true for the pod, or tini in the image and command: [tini, --, <program>]",
     "exec": 'command: [sh, -c, "{exec}"], or the program itself without a shell: command: [<program>, <argument>]',
@@ -102,6 +103,7 @@ def _start(container: Lined, pod: Lined, subject: str, owner: str, path: Path) -
         sh=distribution(image).sh,
         stop_signal=str(signal) if signal else None,
         signal_sure=distribution(image).plain,
+        refused="" if pod.part("os").get("name") else _NEEDS_OS,
         grace=_GRACE if grace is None else grace,
         before_stop=_before(lifecycle.part("preStop")),
         shared=bool(pod.get("shareProcessNamespace")) or bool(pod.get("hostPID")),
