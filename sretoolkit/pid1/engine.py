@@ -73,7 +73,9 @@ class Engine:
         """The same; raises `HostError` when there is none."""
         found = self.inspect(name)
         if found is None:
-            hint = "`docker ps -a` there lists those there are; Podman's are not changed by plans, their findings say how"
+            hint = (
+                "`docker ps -a` there lists those there are; Podman's are not changed by plans, their findings say how"
+            )
             raise HostError(f"{self.host.name} has no container {name!r}", host=self.host.name, hint=hint)
         return found
 

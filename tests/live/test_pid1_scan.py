@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -254,6 +255,90 @@ def test_no_cgroup_access_is_unknown(tmp_path: Path) -> None:
     assert (machine.controller, init.levels, init.cgroup is not None) == ("", (), True)
     assert "cannot be counted" in str(report(machine, "here"))
     assert "limits its process ids" not in str(report(machine, "here"))
+
+
+_LOOP = "#!/bin/bash\ntrap 'echo\tstopping' TERM\nsleep 601 &\nwhile :; do sleep 602; done\n"
+
+
+def test_the_scripts_of_shells_are_read_both_ways(tmp_path: Path) -> None:
+    """A shell's own file, one that is started by its name, one behind an init, with what it has started; text and all."""
+    path = tmp_path / "loop"
+    path.write_text(_LOOP)
+    path.chmod(0o755)
+    commands = (
+        ["/bin/bash", str(path)],
+        ["/bin/dash", str(path)],
+        ["tini", "--", str(path)],
+        ["/bin/bash", "-c", _LOOP],
+    )
+    with ExitStack() as started:
+        made = [started.enter_context(Namespace(*command)) for command in commands]
+
+        def sleeps(init: Init) -> bool:
+            return 2 == sum(each.name == "sleep" for each in (*init.children, *init.below))
+
+        assert poll(lambda: all(map(sleeps, _of(_fast(), *made))), timeout=20)
+        first, second = _of(_fast(), *made), _of(_script(), *made)
+    for one, other in zip(first, second, strict=True):
+        assert one == other
+    bash, dash, tini, inline = (next(init for init in first if init.process.pid == each.pid) for each in made)
+    assert [_LOOP, _LOOP, ""] == [init.process.script for init in (bash, dash, inline)]
+    (shell,) = tini.children
+    assert (_LOOP, ("/bin/bash", str(path))) == (shell.script, shell.arguments)
+    assert {("sleep", "601"), ("sleep", "602")} == {each.arguments for each in tini.below}
+
+
+def test_no_script_leads_out_of_a_container_or_keeps_a_look_waiting(tmp_path: Path) -> None:
+    """A pipe and a link in the place of a script are not read; a file is."""
+    node = tmp_path / "node"
+    node.write_bytes(Path("/usr/bin/tail").read_bytes())
+    node.chmod(0o755)
+    file, link, pipe = tmp_path / "file.js", tmp_path / "link.js", tmp_path / "pipe.js"
+    file.write_text("process.on('SIGTERM', stop)\n")
+    link.symlink_to("/etc/hostname")
+    os.mkfifo(pipe)
+    with ExitStack() as started:
+        made = [started.enter_context(Namespace(str(node), "-f", str(each))) for each in (file, link, pipe)]
+        for look in (_fast, _script):
+            found = look()
+            assert [file.read_text(), "", ""] == [_only(found, each).process.script for each in made]
+
+
+@pytest.mark.parametrize("awk", ["mawk", "busybox awk", "gawk"])
+def test_every_awk_finds_the_same(awk: str, tmp_path: Path) -> None:
+    """Debian's, a small image's and GNU's read files in ways of their own; the facts are one."""
+    if not shutil.which(awk.split()[0]):
+        pytest.skip(f"{awk} is not installed")
+    (tmp_path / "awk").write_text(f'#!/bin/sh\nexec {awk} "$@"\n')
+    (tmp_path / "awk").chmod(0o755)
+    with _app("own") as own, _app("blocks") as blocks, _app("sigwait") as waits:
+        assert poll(lambda: all(child.waits for child in _only(_fast(), blocks).children), timeout=20)
+        first = _of(_fast(), own, blocks, waits)
+        second = _of(_script("env", f"PATH={tmp_path}:{os.environ['PATH']}"), own, blocks, waits)
+    assert 3 == len(second)
+    for one, other in zip(first, second, strict=True):
+        assert one == other
+
+
+def test_a_command_line_that_holds_the_mark_between_them_spoils_no_other(tmp_path: Path) -> None:
+    """The script reads many command lines at once; one that looks like the end of one is still its owner's alone."""
+    mark = "x\n" + Path("/proc/sys/kernel/random/uuid").read_text()
+    with (
+        Namespace("/bin/sh", "-c", "sleep 603; true", mark, "tini", "-g") as odd,
+        Namespace("/bin/sleep", "604") as plain,
+    ):
+        machine = _script()
+        assert ("/bin/sh", "-c", "sleep 603; true", mark, "tini", "-g") == _only(machine, odd).arguments
+        assert ("/bin/sleep", "604") == _only(machine, plain).arguments
+
+
+def test_only_a_namespace_that_may_run_short_is_asked(controllers: Path) -> None:
+    """Its own pid_max costs a process in it: with few ids in use it is left out, unless all are asked."""
+    with Namespace("/bin/sh", "-c", "sleep 605; true", cgroup=controllers) as namespace:
+        asked = [_only(assemble(here.look(0, ask=ask)), namespace).pid_max for ask in ("short", "none")]
+        assert [None, None] == asked
+        if here._release() >= (6, 14):
+            assert _only(_fast(), namespace).pid_max
 
 
 def test_what_vanishes_amid_a_look_spoils_nothing(controllers: Path) -> None:
