@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import shlex
 
 import pytest
 
 from sretoolkit.clock import poll
 from sretoolkit.config import Config
 from sretoolkit.hosts import connect
+from sretoolkit.hosts.connection import Connection
+from sretoolkit.hosts.result import Output
 from sretoolkit.pid1 import Look, health, look
+from sretoolkit.pid1.look import workloads
 from tests.stack.docker import Docker
 
 pytestmark = [pytest.mark.live, pytest.mark.skipif(os.getuid() != 0, reason="a Docker Engine needs root")]
@@ -87,3 +91,44 @@ def test_each_is_named_with_its_rule_and_remedy(monkeypatch: pytest.MonkeyPatch)
         blind = health("localhost")
     assert any("docker does not answer" in finding.summary for finding in blind.findings)
     assert blind.tables[0].rows
+
+
+class _Nobody(Connection):
+    """Runs every command as a user who may ask no engine."""
+
+    def __init__(self, inner: Connection) -> None:
+        self.inner = inner
+
+    def execute(self, command: str, *, timeout: float, data: bytes) -> Output:
+        """As that user."""
+        line = f"exec setpriv --reuid=65534 --regid=65534 --clear-groups sh -c {shlex.quote(command)}"
+        return self.inner.execute(line, timeout=timeout, data=data)
+
+    def by_hand(self, command: str) -> str:
+        """As the connection says it."""
+        return self.inner.by_hand(command)
+
+    def close(self) -> None:
+        """As the connection does it."""
+        self.inner.close()
+
+
+def test_an_engine_that_refuses_us_is_said_and_the_rest_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket without permission, and an engine older than the client: a finding with its reason, beside all namespaces."""
+    with Docker() as engine:
+        monkeypatch.setenv("DOCKER_HOST", engine.url)
+        name = engine.run("sleep", "600")
+        pid = engine.pid(name)
+        monkeypatch.setenv("DOCKER_API_VERSION", "1.99")
+        skewed = _look()
+        monkeypatch.delenv("DOCKER_API_VERSION")
+        with connect("localhost", Config()) as host:
+            host.connection = _Nobody(host.connection)
+            found, troubles = workloads(host)
+    assert pid in [subject.init.process.pid for subject in skewed.subjects]
+    (trouble,) = skewed.troubles
+    assert ("too new" in trouble.summary, trouble.rule) == (True, "blind"), trouble
+    said = [trouble.summary for trouble in troubles if trouble.summary.startswith("docker")]
+    assert [] == [each for each in found if each.runtime == "docker"]
+    assert ["docker does not answer"] == [each.partition(":")[0] for each in said]
+    assert "denied" in said[0]
