@@ -104,8 +104,7 @@ class Course:
         """What a gate must find unchanged: all that was made so far, the version that all is held against, and the share."""
         made = {item.track for item in self.items if isinstance(item, SetTrack)}
         tracks = {name: self._lasting(self.states[name]) for name in sorted(made)}
-        stable = self.states.get(STABLE)
-        if CANDIDATE in made and STABLE not in made and stable:
+        if CANDIDATE in made and STABLE not in made and (stable := self.track(STABLE)):
             tracks[STABLE] = {"version": stable.get("version")}
         return {"workload": self._workload, "tracks": tracks, "router": self._router, "weight": self.weight}
 

@@ -76,8 +76,8 @@ def standing(own: Kubernetes, space: str) -> list[tuple[str, str, int]]:
 
 
 def once(status: int) -> Fault:
-    """Every write is refused so the first time that it is made; what is created cannot be in conflict with itself."""
-    refused = ("PATCH", "DELETE") if status == 409 else ("POST", "PATCH", "DELETE")
+    """Every write is refused so the first time that it is made; in conflict can be only what is changed."""
+    refused = ("PATCH",) if status == 409 else ("POST", "PATCH", "DELETE")
     return lambda method, path, before: status if method in refused and not before else 0
 
 
