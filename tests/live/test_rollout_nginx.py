@@ -15,10 +15,12 @@ from sretoolkit.clock import poll
 from sretoolkit.config import Config
 from sretoolkit.errors import ConfigError, GateFailed, HostError, PlanError
 from sretoolkit.plan import Context
+from sretoolkit.plan.step import World
 from sretoolkit.rollout.rollout import Rollout
 from sretoolkit.rollout.router import Router
+from sretoolkit.rollout.steps import SetWeight
 from sretoolkit.store import Store
-from tests.rollout.memory import World
+from tests.rollout.memory import World as Memory
 from tests.stack.nginx import Nginx
 
 pytestmark = pytest.mark.live
@@ -39,7 +41,7 @@ def router_of(proxy: Nginx, **more: Any) -> Router:
     return Router.of({**proxy.options, **more})
 
 
-def rollout_of(proxy: Nginx, world: World, **more: Any) -> Rollout:
+def rollout_of(proxy: Nginx, world: Memory, **more: Any) -> Rollout:
     """A canary whose requests this nginx shares out."""
     strategy = {"kind": "canary", "steps": [5, 50], "bake": "1s"}
     return Rollout.of("shop", {
@@ -67,7 +69,7 @@ def test_a_canary_is_seen_to_get_its_shares_and_little_is_lost(
     Once the candidate has no share, nothing is counted any more.
     """
     outcome = (
-        rollout_of(proxy, World(tmp_path / "world.json"))
+        rollout_of(proxy, Memory(tmp_path / "world.json"))
         .plan("2", config=config)
         .run(apply=True, config=config, store=store)
     )
@@ -100,10 +102,14 @@ def test_a_share_is_in_effect_once_it_is_set(proxy: Nginx, ctx: Context, percent
 
 
 def test_what_is_only_written_is_not_set(proxy: Nginx, ctx: Context) -> None:
-    """A runner that died between the file and the reload: the old share counts, and the step is done again."""
+    """A runner that died between the file and the reload: the old share counts; the step is done again, or the file mended."""
     router = router_of(proxy)
+    step = SetWeight(router=router.to_dict(), before=0, after=50)
     proxy.file.write_text(router.text(50))  # type: ignore[attr-defined]
-    assert 0 == router.weight(ctx)
+    assert World.BEFORE is step.verify(ctx)[0]
+    step.tidy(ctx)
+    assert (router.text(0), 0) == (proxy.file.read_text(), proxy.reloads())  # type: ignore[attr-defined]
+    proxy.file.write_text(router.text(50))  # type: ignore[attr-defined]
     router.set_weight(ctx, 50)
     assert (50, 1) == (router.weight(ctx), proxy.reloads())
 
@@ -152,7 +158,7 @@ def test_a_share_that_does_not_come_about_takes_it_back(
     proxy: Nginx, tmp_path: Path, config: Config, store: Store
 ) -> None:
     """All customers look alike to the chosen key, so that none goes to the candidate: the split is seen, all is undone."""
-    world = World(tmp_path / "world.json")
+    world = Memory(tmp_path / "world.json")
     plan = rollout_of(proxy, world, key="everybody").plan("2", config=config)
     with pytest.raises(GateFailed, match=r"(100|0)\.0 % of"):
         plan.run(apply=True, config=config, store=store)

@@ -132,6 +132,13 @@ class Nginx(Router):
         """Like a share."""
         self._make(ctx, self.weight(ctx), dict(match) if match else None)
 
+    def settle(self, ctx: Context) -> None:
+        """The file gets what its workers go by; nothing is reloaded."""
+        now = self._in_effect(ctx)
+        old, text = self._on(ctx).read_text(self.file), self.text(now[self.name], now["match"])
+        if old != text:
+            self._write(ctx, old, text)
+
     def split(self, ctx: Context) -> Split:
         """Lines of the log, which is begun anew with each rollout."""
         if not self.log:
