@@ -64,6 +64,8 @@ def test_a_bad_canary_is_taken_back_and_the_record_shows_why(desk: Desk) -> None
     page = records[0].read_text()
     assert "of the old version" in page, said
     assert "errors: evidence" in page
+    assert "errors: bad so far" in page
+    assert "All that was changed was taken back." in page
 
 
 def test_a_killed_runner_is_taken_back_by_the_watchdog(desk: Desk, shop: Shop) -> None:
