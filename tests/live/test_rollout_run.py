@@ -195,12 +195,10 @@ def test_metrics_that_come_back_let_it_on(desk: Desk, machines: Machines, proxy:
     runner = desk.start("run", "canary_rollout", "-p", "name=shop", "-p", "version=2.0", "--apply")
     assert poll(lambda: desk.gave(50), timeout=90)
     metrics.stop()
-    missed = desk.looked()
-    assert poll(lambda: desk.looked() > missed + 1, timeout=30)
+    assert poll(lambda: "does not answer" in str([entry.content for entry in desk.entries()]), timeout=60)
     metrics.start()
     said, _ = runner.communicate(timeout=180)
 
     assert 0 == runner.returncode, said
-    assert "does not answer" in str([entry.content for entry in desk.entries() if entry.kind == "gate-looked"])
     assert {"web1": "2.0"} == machines.versions()
     assert 0 == proxy.served.get("lost", 0)
