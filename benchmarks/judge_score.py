@@ -16,6 +16,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from statistics import NormalDist
@@ -191,55 +192,76 @@ GOALS = (
 )
 
 
-def main() -> None:
-    """Print the table, as it goes into docs/judge-score.md."""
-    from sretoolkit.rollout.judges.calibrated import Calibrated
+def others() -> dict[str, Callable[[str], Judge]]:
+    """The judges that are shown beside ours, made for a metric."""
     from sretoolkit.rollout.judges.mann_whitney import MannWhitney
     from sretoolkit.rollout.judges.threshold import Threshold
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the runs")
-    parser.add_argument("--alarms", type=int, default=10_000, help="runs of a cell in which nothing changed")
-    parser.add_argument("--runs", type=int, default=1_000, help="runs of every other cell, and of every other judge")
-    parser.add_argument("--seed", type=int, default=20261101)
-    given = parser.parse_args()
-    part = 10 if given.quick else 1
-    others: dict[str, Callable[[str], Judge]] = {
+    return {
         "Mann-Whitney at the end": lambda _: MannWhitney(quirks=True),
         "Mann-Whitney each minute": lambda _: MannWhitney(quirks=True, each_look=True),
         "threshold": lambda metric: Threshold(limit=0.003 if metric == "errors" else 0.02, failures=5),
     }
-    by_name = {scenario.name: scenario for scenario in SCENARIOS}
-    scenarios = "| goal | cell | calibrated | 95 % bound | met | median minute | " + " | ".join(others) + " |"
-    print(scenarios + "\n" + "|---" * (6 + len(others)) + "|", flush=True)
-    began = time.monotonic()
+
+
+@dataclass(frozen=True)
+class Task:
+    """One row of the table."""
+
+    goal: Goal
+    name: str
+    world: World
+    runs: int
+    fewer: int
+    seed: int
+
+
+def row(task: Task) -> str:
+    """What came out, as the table has it."""
+    from sretoolkit.rollout.judges.calibrated import Calibrated
+
+    goal, world, runs = task.goal, task.world, task.runs
+    scenario = next(each for each in SCENARIOS if each.name == task.name)
+    found = cell(Calibrated(), scenario, world, horizon=goal.horizon, runs=runs, seed=task.seed)
+    count = getattr(found, goal.share)
+    peers = [
+        cell(make(scenario.metric), scenario, world, horizon=goal.horizon, runs=task.fewer, seed=task.seed)
+        for make in others().values()
+    ]
+    cells = [
+        f"{goal.what}: {'<=' if goal.most else '>='} {goal.limit:g} %",
+        f"{task.name}, phi {world.phi:g}",
+        f"{100 * count / runs:.2f} % of {runs:,}",
+        f"{found.bound(count, upper=goal.most):.2f} %",
+        "yes" if goal.met(found) else "NO",
+        f"{np.median(found.moments):.0f}" if found.moments else "-",
+        *[f"{100 * getattr(peer, goal.share) / peer.runs:.1f}" for peer in peers],
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def main() -> None:
+    """Print the table, as it goes into docs/judge-score.md."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the runs")
+    parser.add_argument("--alarms", type=int, default=10_000, help="runs of a cell in which nothing changed")
+    parser.add_argument(
+        "--runs", type=int, default=1_000, help="runs of every other cell; a fifth for every other judge"
+    )
+    parser.add_argument("--seed", type=int, default=20261101)
+    given = parser.parse_args()
+    part = 10 if given.quick else 1
+    tasks = []
     for goal in GOALS:
-        for name, world in goal.rows:
-            runs = (given.alarms if goal.share == "failed" and goal.most else given.runs) // part
-            found = cell(Calibrated(), by_name[name], world, horizon=goal.horizon, runs=runs, seed=given.seed)
-            count = getattr(found, goal.share)
-            peers = [
-                cell(
-                    make(by_name[name].metric),
-                    by_name[name],
-                    world,
-                    horizon=goal.horizon,
-                    runs=max(50, given.runs // part // 5),
-                    seed=given.seed,
-                )
-                for make in others.values()
-            ]
-            told = [f"{100 * getattr(peer, goal.share) / peer.runs:.1f}" for peer in peers]
-            cells = [
-                f"{goal.what}: {'<=' if goal.most else '>='} {goal.limit:g} %",
-                f"{name}, phi {world.phi:g}",
-                f"{100 * count / runs:.2f} % of {runs:,}",
-                f"{found.bound(count, upper=goal.most):.2f} %",
-                "yes" if goal.met(found) else "NO",
-                f"{np.median(found.moments):.0f}" if found.moments else "-",
-                *told,
-            ]
-            print("| " + " | ".join(cells) + " |", flush=True)
+        runs = (given.alarms if goal.share == "failed" and goal.most else given.runs) // part
+        fewer = max(50, given.runs // part // 5)
+        tasks += [Task(goal, name, world, runs, fewer, given.seed) for name, world in goal.rows]
+    print("| goal | cell | calibrated | 95 % bound | met | median minute | " + " | ".join(others()) + " |")
+    print("|---" * (6 + len(others())) + "|", flush=True)
+    began = time.monotonic()
+    with ProcessPoolExecutor() as pool:
+        for line in pool.map(row, tasks):
+            print(line, flush=True)
     print(f"\n{time.monotonic() - began:.0f} s", file=sys.stderr)
 
 

@@ -121,6 +121,9 @@ class Step(Data):
     def take_effect(self, ctx: Context) -> None:
         """Wait until ``after`` is in effect. Asked when `do` was broken off after it had written, before it had waited."""
 
+    def tidy(self, ctx: Context) -> None:
+        """Take away what `do` has only prepared. Asked instead of `undo` when it was begun and the world is still ``before``."""
+
     def by_hand(self) -> str:
         """The exact command by which a person restores ``before`` when nothing else can; "" when there is none."""
         return ""

@@ -68,6 +68,7 @@ def _undo(change: Change, journal: Journal, context: Context, leases: Leases, fo
     context.start(step.deadline.total_seconds())
     world, seen = step.verify(context)
     if world is World.BEFORE:
+        step.tidy(context)
         journal.append("undo-after", {**about, "nothing": True, "seen": seen}, target=step.target)
         return
     if step.irreversible:

@@ -113,7 +113,7 @@ def evidence_report(looks: Sequence[tuple[datetime, Mapping[str, Any]]], *, titl
     candidate has failed, or has passed.
     """
     metrics = list(dict.fromkeys(name for _, look in looks for name in look.get("evidence", {}).get("metrics", {})))
-    charts = [_curve(name, looks) for name in metrics]
+    charts = [chart for name in metrics for chart in (_curve(name, looks), _both(name, looks)) if chart]
     rows = [(name, *_last(name, looks)) for name in metrics]
     findings = []
     if looks:
@@ -132,6 +132,26 @@ def _curve(name: str, looks: Sequence[tuple[datetime, Mapping[str, Any]]]) -> Ch
         for label, key in (("that it is worse", "fail"), ("that it is fine", "passes"))
     ]
     return Chart(f"{name}: evidence", "", lines, thresholds=[Threshold(1.0, "decided")])
+
+
+def _both(name: str, looks: Sequence[tuple[datetime, Mapping[str, Any]]]) -> Chart | None:
+    """The candidate beside the old version: of counts the part that was bad so far, of gauges the mean; None when not told."""
+    found = [(at, look["evidence"]["metrics"].get(name, {})) for at, look in looks if "metrics" in look["evidence"]]
+    told = [(at, _sides(numbers)) for at, numbers in found if _sides(numbers)]
+    if not told:
+        return None
+    times = [milliseconds(at) for at, _ in told]
+    sides = zip(*(values for _, values in told), strict=True)
+    lines = [Line(label, times, list(side)) for label, side in zip(("candidate", "old version"), sides, strict=True)]
+    counts = any("total" in numbers for _, numbers in found)
+    return Chart(f"{name}: {'bad so far' if counts else 'mean'}", "ratio" if counts else "", lines)
+
+
+def _sides(numbers: Mapping[str, Any]) -> tuple[float, float] | tuple[()]:
+    if {"bad", "total", "bad_old", "total_old"} <= numbers.keys():
+        pairs = ((numbers["bad"], numbers["total"]), (numbers["bad_old"], numbers["total_old"]))
+        return tuple(bad / total if total else float("nan") for bad, total in pairs)  # type: ignore[return-value]
+    return (numbers["here"], numbers["there"]) if {"here", "there"} <= numbers.keys() else ()
 
 
 def _last(name: str, looks: Sequence[tuple[datetime, Mapping[str, Any]]]) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from sretoolkit.plan import Context, Gate, ManualGate, Step
 from sretoolkit.rollout.gates import Bake, SplitSeen
 from sretoolkit.rollout.router import SPLIT
 from sretoolkit.rollout.steps import SetMatch, SetMirror, SetTrack, SetTrackForGood, SetWeight
-from sretoolkit.rollout.workload import CANDIDATE
+from sretoolkit.rollout.workload import CANDIDATE, STABLE
 
 if TYPE_CHECKING:
     from sretoolkit.rollout.rollout import Rollout
@@ -101,9 +101,11 @@ class Course:
         self.items.append(ManualGate(question=question))
 
     def standing(self) -> dict[str, Any]:
-        """What a gate must find unchanged: all that was made so far, and the share."""
+        """What a gate must find unchanged: all that was made so far, the version that all is held against, and the share."""
         made = {item.track for item in self.items if isinstance(item, SetTrack)}
         tracks = {name: self._lasting(self.states[name]) for name in sorted(made)}
+        if CANDIDATE in made and STABLE not in made and (stable := self.track(STABLE)):
+            tracks[STABLE] = {"version": stable.get("version")}
         return {"workload": self._workload, "tracks": tracks, "router": self._router, "weight": self.weight}
 
     def share(self, whole: int, percent: int) -> int:

@@ -77,6 +77,9 @@ class Router(Part):
         """What the router has counted so far, for those that can."""
         raise self.cannot(SPLIT)
 
+    def settle(self, ctx: Context) -> None:
+        """Make what is written agree with what is in effect, where those are two things: a runner may die between them."""
+
     def by_hand(self, percent: int) -> str:
         """The exact command by which a person sets a weight; "" when there is none."""
         return ""

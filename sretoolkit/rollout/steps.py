@@ -104,6 +104,10 @@ class RouterStep(Step):
         """The router's."""
         return self.part.target
 
+    def tidy(self, ctx: Context) -> None:
+        """What was written and did not come into effect would come with somebody's next reload."""
+        self.part.settle(ctx)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SetWeight(RouterStep):

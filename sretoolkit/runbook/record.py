@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,6 +60,7 @@ def summary(session: Session, ending: Ending) -> dict[str, Any]:
     run = load_run(session.store, session.run)
     entries = session.journal.entries()
     head = entries[-1]
+    plans = [plan_rows(plan) for plan in fold(entries)]
     about = {
         "run": run.id,
         "runbook": run.runbook,
@@ -78,13 +79,23 @@ def summary(session: Session, ending: Ending) -> dict[str, Any]:
             (datetime.fromisoformat(head.time) - datetime.fromisoformat(entries[0].time)).total_seconds(), 1
         ),
         "parameters": run.parameters,
-        "plans": [plan_rows(plan) for plan in fold(entries)],
+        "plans": plans,
+        "aftermath": aftermath(plans) if ending.error else "",
         "undone": ending.undone or [],
         "head": f"{head.seq}:{head.hash}",
         "key": session.keys.key_id(),
     }
     clean: dict[str, Any] = redaction.data(about)
     return clean
+
+
+def aftermath(plans: Sequence[Mapping[str, Any]]) -> str:
+    """How the changes of a run that ended badly stand, in one line; "" when it had made none."""
+    states = {plan["state"] for plan in plans}
+    if "held" in states:
+        return "Not all that was changed could be taken back: what is left to do by hand is said below."
+    made = {row["status"] for plan in plans for row in plan["rows"] if "target" in row} - {"planned"}
+    return "All that was changed was taken back." if made == {"undone"} else ""
 
 
 def plan_rows(plan: Any) -> dict[str, Any]:

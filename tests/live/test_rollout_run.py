@@ -97,18 +97,20 @@ def proxy(machines: Machines) -> Iterator[Haproxy]:
 
 
 @pytest.fixture
-def desk(machines: Machines, proxy: Haproxy, tmp_path: Path) -> Iterator[Desk]:
-    """With the machines, the proxy, and a Prometheus that has seen some of it."""
+def metrics(proxy: Haproxy) -> Iterator[Prometheus]:
+    """A Prometheus that has seen some of it."""
     target = {"job_name": "haproxy", "static_configs": [{"targets": [f"127.0.0.1:{proxy.told}"]}]}
+    with Prometheus(scrapes=[target]) as started, connect(started.source) as source:
+        asked = 'sum(rate(haproxy_server_http_responses_total{server="old-1"}[10s])) or vector(0)'
+        assert poll(lambda: source.instant(asked).values[0, 0] > 100, timeout=60)
+        yield started
+
+
+@pytest.fixture
+def desk(machines: Machines, proxy: Haproxy, metrics: Prometheus, tmp_path: Path) -> Iterator[Desk]:
+    """With the machines, the proxy, and that Prometheus."""
     there = {machines.folder: machines.homes["web2"]}
-    with (
-        Sshd(tmp_path / "web1") as web1,
-        Sshd(tmp_path / "web2", mounts=there) as web2,
-        Prometheus(scrapes=[target]) as metrics,
-    ):
-        with connect(metrics.source) as source:
-            asked = 'sum(rate(haproxy_server_http_responses_total{server="old-1"}[10s])) or vector(0)'
-            assert poll(lambda: source.instant(asked).values[0, 0] > 100, timeout=60)
+    with Sshd(tmp_path / "web1") as web1, Sshd(tmp_path / "web2", mounts=there) as web2:
         hosts = {"web1": web1.options(), "web2": web2.options()}
         yield Desk(tmp_path / "engineer", configuration(machines, proxy, metrics, hosts))
 
@@ -169,3 +171,34 @@ def test_a_killed_runner_is_taken_back(desk: Desk, machines: Machines, proxy: Ha
     assert {"web1": "1.0"} == machines.versions()
     assert 0 == proxy.served.get("lost", 0)
     agrees(desk, witness)
+
+
+def test_metrics_that_stay_away_take_it_back(
+    desk: Desk, machines: Machines, proxy: Haproxy, metrics: Prometheus
+) -> None:
+    """Prometheus ends with half of the requests on a good candidate: waited for as long as was said, never passed."""
+    runner = desk.start("run", "canary_rollout", "-p", "name=shop", "-p", "version=2.0", "--apply")
+    assert poll(lambda: desk.gave(50), timeout=90)
+    metrics.stop()
+    said, _ = runner.communicate(timeout=120)
+    failed = next(entry for entry in desk.entries() if entry.kind == "gate-failed")
+
+    assert 3 == runner.returncode, said
+    assert "prod does not answer" in str(failed.content)
+    assert {"web1": "1.0"} == machines.versions()
+    assert {"old-1": 100, "canary-1": 0} == proxy.weights()
+    assert 0 == proxy.served.get("lost", 0)
+
+
+def test_metrics_that_come_back_let_it_on(desk: Desk, machines: Machines, proxy: Haproxy, metrics: Prometheus) -> None:
+    """Away for some seconds in the middle of the judge's looks: it looks again, and promotes what is good."""
+    runner = desk.start("run", "canary_rollout", "-p", "name=shop", "-p", "version=2.0", "--apply")
+    assert poll(lambda: desk.gave(50), timeout=90)
+    metrics.stop()
+    assert poll(lambda: "does not answer" in str([entry.content for entry in desk.entries()]), timeout=60)
+    metrics.start()
+    said, _ = runner.communicate(timeout=180)
+
+    assert 0 == runner.returncode, said
+    assert {"web1": "2.0"} == machines.versions()
+    assert 0 == proxy.served.get("lost", 0)

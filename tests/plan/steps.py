@@ -54,6 +54,10 @@ class SetFile(Step):
         """Nothing to wait for; that it was asked is kept."""
         Path(self.path).with_suffix(".settled").touch()
 
+    def tidy(self, ctx: Context) -> None:
+        """Nothing is prepared; that it was asked is kept."""
+        Path(self.path).with_suffix(".tidied").touch()
+
     def undo(self, ctx: Context) -> None:
         """Write the old text."""
         self._misbehave("undo")

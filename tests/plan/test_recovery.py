@@ -73,6 +73,15 @@ def test_a_killed_process_is_undone_from_the_journal(
     )
 
 
+def test_what_was_only_prepared_is_taken_away(
+    killed: Callable[..., str], world: Folder, store: Store, config: Config
+) -> None:
+    """A step that was begun and has changed nothing yet is asked to tidy up; one that was never begun is not."""
+    recover(store, killed("b.do"), config=config)
+
+    assert ["b.tidied"] == [each.name for each in world.path.glob("*.tidied")]
+
+
 def test_the_watchdog_takes_back_what_a_killed_process_began(
     killed: Callable[..., str], world: Folder, store: Store, config: Config
 ) -> None:

@@ -18,6 +18,7 @@ from sretoolkit.clock import poll
 from sretoolkit.config import Config
 from sretoolkit.journal import Journal, find_runs
 from sretoolkit.journal.entry import Entry
+from sretoolkit.rollout.local.opening import Shop
 from sretoolkit.store import open_store
 from tests.conftest import REPOSITORY
 
@@ -82,7 +83,7 @@ class Desk:
         """The same, whose runner dies by SIGKILL once the candidate has this share of the requests."""
         runner = self.start(*self._canary(version))
         try:
-            assert poll(lambda: f"{percent} %" in self.now or runner.poll() is not None, timeout=90, interval=0.5)
+            assert poll(lambda: self.gave(percent) or runner.poll() is not None, timeout=90)
         finally:
             os.kill(runner.pid, signal.SIGKILL)
             said, _ = runner.communicate(timeout=30)
@@ -102,6 +103,16 @@ class Desk:
     def now(self) -> str:
         """How the shop stands."""
         return self.run("rollout", "status", "shop")[1]
+
+    def gave(self, percent: int) -> bool:
+        """Whether the journal has it that the candidate got this share."""
+        return any((each.kind, each.value) == ("SetWeight", percent) and each.end < math.inf for each in self.written())
+
+    def looked(self) -> int:
+        """How often a gate was looked at since the last change."""
+        kinds = [entry.kind for entry in self.entries()]
+        changed = [place for place, kind in enumerate(kinds) if kind in ("step-after", "undo-after")]
+        return kinds[changed[-1] :].count("gate-looked") if changed else 0
 
     def entries(self) -> list[Entry]:
         """What the journal has of the runs, the first one first."""
@@ -125,3 +136,32 @@ class Desk:
     @staticmethod
     def _canary(version: str) -> tuple[str, ...]:
         return ("run", "canary_rollout", "-p", "name=shop", "-p", f"version={version}", "--apply")
+
+
+def of_shop(shop: Shop, **more: Any) -> dict[str, Any]:
+    """What an engineer has written who has the embedded shop; ``more`` replaces parts of its rollout."""
+    part = {"kind": "local", "folder": str(shop.folder)}
+    errors = {"bad": 'requests_total{code="500"}', "total": "requests_total"}
+    measure = {
+        "name": "errors",
+        "source": "shop",
+        "by": "instance",
+        "candidate": "candidate-.*",
+        "worth": 5.0,
+        **errors,
+    }
+    told = {
+        "workload": part,
+        "router": part,
+        "strategy": {"kind": "canary", "steps": [50], "bake": "40s"},
+        "measures": [{**measure, "interval": "1s", "history": "1m"}],
+        "markers": ["shop"],
+        "look": "1s",
+        "patience": "10s",
+        **more,
+    }
+    return {
+        "sources": {"shop": {"kind": "local", "url": shop.source["url"]}},
+        "slis": {"errors": {"kind": "error_ratio", **errors}},
+        "rollouts": {"shop": told},
+    }

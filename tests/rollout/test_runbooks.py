@@ -4,41 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from sretoolkit.clock import poll
 from sretoolkit.rollout.local.opening import Shop, open_shop
-from tests.rollout.desk import Desk
-
-
-def configuration(shop: Shop) -> dict[str, Any]:
-    """What the engineer has written."""
-    part = {"kind": "local", "folder": str(shop.folder)}
-    errors = {"bad": 'requests_total{code="500"}', "total": "requests_total"}
-    measure = {
-        "name": "errors",
-        "source": "shop",
-        "by": "instance",
-        "candidate": "candidate-.*",
-        "worth": 5.0,
-        **errors,
-    }
-    told = {
-        "workload": part,
-        "router": part,
-        "strategy": {"kind": "canary", "steps": [50], "bake": "40s"},
-        "measures": [{**measure, "interval": "1s", "history": "1m"}],
-        "markers": ["shop"],
-        "look": "1s",
-        "patience": "10s",
-    }
-    return {
-        "sources": {"shop": {"kind": "local", "url": shop.source["url"]}},
-        "slis": {"errors": {"kind": "error_ratio", **errors}},
-        "rollouts": {"shop": told},
-    }
+from tests.rollout.desk import Desk, of_shop
 
 
 @pytest.fixture
@@ -52,7 +23,7 @@ def shop() -> Iterator[Shop]:
 @pytest.fixture
 def desk(tmp_path: Path, shop: Shop) -> Desk:
     """With that shop."""
-    return Desk(tmp_path / "engineer", configuration(shop))
+    return Desk(tmp_path / "engineer", of_shop(shop))
 
 
 def test_a_good_canary_is_promoted_and_rolled_back_on_order(desk: Desk, shop: Shop) -> None:
@@ -93,6 +64,8 @@ def test_a_bad_canary_is_taken_back_and_the_record_shows_why(desk: Desk) -> None
     page = records[0].read_text()
     assert "of the old version" in page, said
     assert "errors: evidence" in page
+    assert "errors: bad so far" in page
+    assert "All that was changed was taken back." in page
 
 
 def test_a_killed_runner_is_taken_back_by_the_watchdog(desk: Desk, shop: Shop) -> None:
@@ -107,7 +80,7 @@ def test_a_killed_runner_is_taken_back_by_the_watchdog(desk: Desk, shop: Shop) -
 def test_a_person_aborts_from_the_command_line(desk: Desk) -> None:
     """The word reaches the run within its gate, and all is taken back."""
     runner = desk.start("run", "canary_rollout", "-p", "name=shop", "-p", "version=2.2", "--apply")
-    assert poll(lambda: "50 %" in desk.now, timeout=60, interval=0.5)
+    assert poll(lambda: desk.gave(50), timeout=60)
     code, said = desk.run("rollout", "abort", "shop", "--reason", "it feels slow")
     runner.communicate(timeout=60)
 

@@ -92,6 +92,11 @@ class Haproxy:
         self._stack.callback(self._running.stop)
         assert poll(lambda: old.child.poll() is not None, timeout=20)
 
+    def stop(self) -> None:
+        """End it, as a fault."""
+        assert self._running is not None
+        self._running.stop()
+
     def say(self, command: str) -> str:
         """What its runtime API answers."""
         spoken = ["socat", "-t", "5", "-", f"UNIX-CONNECT:{self.socket}"]

@@ -16,6 +16,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import urllib.error
 import urllib.request
 import uuid
@@ -185,6 +186,26 @@ class Kubernetes(Cluster):
         self._running = [each for each in self._running if each.name != "kube-apiserver"]
         self._serve()
         self._wait("API server", self._answers)
+
+    @contextmanager
+    def slow_store(self, *, stopped: float = 0.4, running: float = 0.1) -> Iterator[None]:
+        """Etcd stands still most of the time, as one whose disk is full of other work: seconds of each turn."""
+        store = next(each for each in self._running if each.name == "etcd").child.pid
+        over = threading.Event()
+
+        def hinder() -> None:
+            while not over.wait(running):
+                os.kill(store, signal.SIGSTOP)
+                over.wait(stopped)
+                os.kill(store, signal.SIGCONT)
+
+        thread = threading.Thread(target=hinder)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     # ------------------------------------------------------------------ the world it lives in
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from sretoolkit.rollout.evidence import Counts, Matrix
 
+_TOO_MUCH = 1.25
 _LAGS = 20  # intervals over which noise may hang together
 
 
@@ -30,7 +31,8 @@ def dispersion(candidate_before: Counts | None, baseline_before: Counts | None, 
 def spread(candidate_before: Counts | None, baseline_before: Counts | None, baseline: Counts, noise: float) -> float:
     """The variance of the lasting differences between instances of one version, of the logarithm of their rates.
 
-    By moments, less one standard error: differences that noise explains are none.
+    By moments, less half a standard error: differences that noise explains are none. What is left is taken for more than
+    it is, since a difference that is missed makes a good candidate look bad.
     """
     groups = [group for group in (candidate_before, _joined(baseline_before, baseline)) if group is not None]
     bad = np.concatenate([group.bad.sum(axis=1) for group in groups])
@@ -40,8 +42,8 @@ def spread(candidate_before: Counts | None, baseline_before: Counts | None, base
         return 0.0
     expected = total * bad.sum() / total.sum()
     degrees = len(bad) - 1
-    excess = float((((bad - expected) ** 2) / expected).sum()) - noise * degrees * (1 + math.sqrt(2 / degrees))
-    return max(0.0, excess / float(expected.sum() - (expected**2).sum() / expected.sum()))
+    excess = float((((bad - expected) ** 2) / expected).sum()) - noise * degrees * (1 + 0.5 * math.sqrt(2 / degrees))
+    return _TOO_MUCH * max(0.0, excess / float(expected.sum() - (expected**2).sum() / expected.sum()))
 
 
 def own_difference(

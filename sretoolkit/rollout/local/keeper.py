@@ -51,6 +51,7 @@ class Keeper:
         self.proxy = Proxy()
         self.tracks: dict[str, list[Instance]] = {}
         self.versions: dict[str, str] = {}  # of a track that has no instance just now, too
+        self.wanted: dict[str, int] = {}
         self.history: list[str] = []  # versions that the stable track had, oldest first
         self._numbers = iter(range(1, 1_000_000))
         self._change = asyncio.Lock()
@@ -113,7 +114,7 @@ class Keeper:
         """All there is to know."""
         return {
             "tracks": {name: self._track(name) for name in self.tracks},
-            "ended": {name: [_last_words(each) for each in found if each.ended] for name, found in self.tracks.items()},
+            "lacking": {name: self._lacking(name) for name in self.tracks},
             "weight": self.proxy.weight,
             "history": self.history,
             "match": self.proxy.match,
@@ -123,9 +124,16 @@ class Keeper:
         }
 
     def _track(self, name: str) -> dict[str, Any]:
-        """Its version (several with a + while it changes) and how many instances there are."""
-        versions = sorted({each.version for each in self.tracks[name]})
-        return {"version": "+".join(versions) or self.versions.get(name, ""), "replicas": len(self.tracks[name])}
+        """What it is meant to be: its version, and how many instances; what is not yet so, or no longer, is trouble."""
+        return {"version": self.versions.get(name, ""), "replicas": self.wanted.get(name, 0)}
+
+    def _lacking(self, name: str) -> list[str]:
+        """What is wrong with its instances."""
+        version, wanted = self.versions.get(name, ""), self.wanted.get(name, 0)
+        found = self.tracks[name]
+        ended = [f"ended by itself: {_last_words(each)}" for each in found if each.ended]
+        good = sum(each.version == version and not each.ended for each in found)
+        return ended or ([f"{good} of {wanted} run {version}"] if good < wanted else [])
 
     async def _make(self, track: str, state: Mapping[str, Any] | None) -> None:
         """Make a track that state, instance by instance: a new one answers before an old one goes."""
@@ -135,14 +143,16 @@ class Keeper:
                 await self._removed(track, each)
             self.tracks.pop(track, None)
             self.versions.pop(track, None)
+            self.wanted.pop(track, None)
             return
         version = str(state.get("version") or self.versions.get(track, ""))
-        wanted = int(state.get("replicas", len(found or []) or 1))
+        wanted = int(state.get("replicas", self.wanted.get(track, 1)))
         if not version:
             raise KeeperError(f"the track {track} has no version yet")
         if track == "stable" and self.versions.get(track, version) != version:
             self.history.append(self.versions[track])
         self.versions[track] = version
+        self.wanted[track] = wanted
         found = self.tracks.setdefault(track, [])
         old = [each for each in found if each.version != version or each.ended]
         while sum(each.version == version and not each.ended for each in found) < wanted:

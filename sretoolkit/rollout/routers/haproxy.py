@@ -116,6 +116,13 @@ class Haproxy(Router):
             raise HostError(f"HAProxy on {self.host} does not take the weights: {said.strip()[:200]}", host=self.host)
         self._drain(ctx, {name for name, weight in wanted.items() if not weight})
 
+    def settle(self, ctx: Context) -> None:
+        """The file gets the weights in effect."""
+        if self.config:
+            text = self._edited(ctx, {server.name: server.weight for server in self._servers(ctx)})
+            if text != self._on(ctx).read_text(self.config):
+                self._write(ctx, text)
+
     def split(self, ctx: Context) -> Split:
         """Sessions that each side's servers got since HAProxy's process began."""
         told = {True: 0, False: 0}

@@ -53,9 +53,8 @@ class Local(Workload):
         keeping(ctx, self.folder).tell("track", track=track, state=given, timeout=ctx.remaining())
 
     def trouble(self, ctx: Context, track: str) -> str:
-        """The last words of processes that ended by themselves."""
-        ended = keeping(ctx, self.folder).tell("look")["ended"].get(track) or []
-        return f"{len(ended)} ended by itself: {ended[0]}" if ended else ""
+        """How many processes there are not, or the last words of those that ended by themselves."""
+        return "; ".join(keeping(ctx, self.folder).tell("look")["lacking"].get(track) or [])
 
     def revisions(self, ctx: Context) -> Sequence[Revision]:
         """What the stable processes were before, since the keeper began."""
