@@ -116,6 +116,7 @@ SETTINGS: dict[str, Setting] = {
     "provision.most_installs": Setting("so many machines are installed at once, the others wait", 20, int),
     "provision.most_new": Setting("so many machines that no policy wants are kept", 5000, int),
     "provision.bandwidth": Setting("megabytes a second for images, all machines together; 0: no limit", 0, int),
+    "provision.ssh_key": Setting("the private key's file by which installed machines are logged in to", ""),
     "provision.console": Setting("the console of machines that boot from the network", "ttyS0"),
     "freeze": Setting(
         "change freezes: tables of from, to, reason and optional targets (patterns)", list, list, (dict,)

@@ -15,7 +15,7 @@ from sretoolkit.provision.entries import Policy
 from sretoolkit.provision.facts import cleaned, without_moments
 from sretoolkit.provision.matching import Decision, Matcher
 from sretoolkit.provision.node import MATCH_ON, Hardware, Node, shown, the_one
-from sretoolkit.provision.registry import change, node_in, note
+from sretoolkit.provision.registry import change, node_in, note, put_node
 from sretoolkit.store.store import Transaction
 
 STILL_THERE = 15.0  # seconds after its last word in which a machine counts as running
@@ -209,12 +209,12 @@ def _new(tx: Transaction, arrival: Arrival, limits: Limits) -> Node:
             hint="`sretoolkit provision nodes --state registered`; delete them, match them, or raise provision.most_new",
         )
     node = Node(id=f"n{secrets.token_hex(5)}", hardware=arrival.hardware, facts=arrival.facts, address=arrival.address)
-    tx.execute(
-        "INSERT INTO provision_nodes (id, hardware, facts, metadata, state, policy, installed, hostname, host_key, held, "
-        "order_id, address, registered, seen) VALUES (:id, :hardware, :facts, '{{}}', 'registered', '', '', '', '', '', '', "
-        ":address, {now}, {now})".replace("{{}}", "{}"),
-        id=node.id, hardware=json.dumps(arrival.hardware.to_dict()), facts=json.dumps(arrival.facts),
-        address=arrival.address,
+    put_node(
+        tx,
+        {
+            "id": node.id, "hardware": json.dumps(arrival.hardware.to_dict()), "facts": json.dumps(arrival.facts),
+            "address": arrival.address,
+        },
     )  # fmt: skip
     note(tx, node.id, "node-registered", hardware=shown(arrival.hardware), address=arrival.address)
     return node

@@ -216,7 +216,8 @@ def _end(tx: Transaction, order: Order, state: str, why: str, proof: Mapping[str
             **_kept(proof or {}),
         )
     else:
-        columns |= {"state": "matched"} if order.state == "ordered" or state == "refused" else {"state": "registered"}
+        if order.state != "ordered":  # it has accepted, so that its disk may be anything now
+            columns["state"] = "matched" if order.policy else "registered"
         note(tx, order.node, state, order=order.id, stage=order.state, reason=why)
     change(tx, order.node, **columns)
     return replace(order, state=state, why=why)

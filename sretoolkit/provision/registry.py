@@ -150,3 +150,18 @@ def change(tx: Transaction, node: str, **columns: Any) -> None:
     given = {name: json.dumps(value) if isinstance(value, dict) else value for name, value in columns.items()}
     sets = ", ".join(f"{name} = :{name}" for name in given)
     tx.execute(f"UPDATE provision_nodes SET {sets} WHERE id = :node", node=node, **given)
+
+
+def put_node(tx: Transaction, row: Mapping[str, Any]) -> None:
+    """Write a new machine down; columns that are not given are empty."""
+    columns = {
+        **dict.fromkeys(("policy", "installed", "hostname", "host_key", "held", "order_id", "address"), ""),
+        **row,
+    }
+    given = {**{"metadata": "{}", "facts": "{}", "state": "registered"}, **columns}
+    names = sorted(given)
+    tx.execute(
+        f"INSERT INTO provision_nodes ({', '.join(names)}, registered, seen) "
+        f"VALUES ({', '.join(f':{name}' for name in names)}, " + "{now}, {now})",
+        **given,
+    )

@@ -1,0 +1,155 @@
+"""A machine from its order to its first login, as one plan; and taking it out of service, with proof."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from sretoolkit.config import Config
+from sretoolkit.errors import ProvisionError
+from sretoolkit.plan import Gate, Plan, Step
+from sretoolkit.provision import orders
+from sretoolkit.provision.broker import HandOver
+from sretoolkit.provision.entries import Policy
+from sretoolkit.provision.facts import size_of
+from sretoolkit.provision.gates import AnswersBySSH, StageReached
+from sretoolkit.provision.inventory import SCHEME
+from sretoolkit.provision.node import Node, shown
+from sretoolkit.provision.node_commands import changed
+from sretoolkit.provision.orders import Order
+from sretoolkit.provision.power_steps import power_up
+from sretoolkit.provision.registry import Registry
+from sretoolkit.provision.steps import GiveErasingOrder, GiveOrder
+from sretoolkit.provision.task import task
+from sretoolkit.report import Finding, Report, Table
+from sretoolkit.store import open_store
+
+
+def provision(
+    node: str,
+    *,
+    disk: str = "",
+    erase_confirmed: str = "",
+    again: bool = False,
+    ssh: bool = True,
+    patience: timedelta = timedelta(minutes=60),
+    config: Config | None = None,
+) -> Plan:
+    """The plan that installs a machine as its policy says: order, power, each stage, SSH, broker.
+
+    ``again`` lets an installed one be installed anew; what is on its disk must be confirmed by the disk's serial number.
+    Raises `ProvisionError` with what keeps it from being done.
+    """
+    config = config or Config.load()
+    with open_store(config) as store:
+        registry = Registry(store)
+        found = registry.node(node)
+        before: list[Step] = []
+        if again and found.state in ("installed", "retired"):
+            before = [changed(found, "to be installed again", state="matched", installed="")]
+            found = replace(found, state="matched", installed="")
+        policy = _policy(registry, found)
+        how = task(policy.task, config["provision.tasks"])
+        kind: orders.Kind = "installer" if how.kind == "installer" else "install"
+        if kind == "install":
+            registry.document("repo", policy.repo)
+        order = orders.decided(found, policy, disk=disk, erase_confirmed=erase_confirmed, kind=kind)
+    items: list[Step | Gate] = [*before, _given(order, found, policy.repo or policy.task), *power_up(found)]
+    items += _stages(order, patience)
+    name = found.hostname or found.id
+    if ssh:
+        items.append(AnswersBySSH(host=SCHEME + name, hostname=name))
+    if policy.broker:
+        items.append(HandOver.to(policy.broker, name))
+    return Plan(f"install {name} as {policy.name} says", items)
+
+
+def retire(node: str, *, erase_confirmed: str, disk: str = "", config: Config | None = None) -> Plan:
+    """The plan that wipes a machine's disk, with proof, and lets it boot nothing but that.
+
+    ``erase_confirmed`` is the serial number of the disk (its name, where it has none).
+    """
+    config = config or Config.load()
+    with open_store(config) as store:
+        found = Registry(store).node(node)
+    free = replace(found, state="matched", installed="")
+    before = [changed(found, "to be wiped", state="matched", installed="")] if found.state != "matched" else []
+    order = orders.decided(
+        free, Policy(name="wipe", task="wipe"), disk=disk, erase_confirmed=erase_confirmed, kind="wipe"
+    )
+    order = replace(order, policy=found.policy)
+    wiped = StageReached(order=order.id, stage="done", what="it has wiped its disk and read back nothing but zeros")
+    name = found.hostname or found.id
+    return Plan(f"wipe and retire {name}", [*before, _given(order, found, "zeros"), *power_up(found), wiped])
+
+
+def describe(node: str, config: Config | None = None) -> Report:
+    """One machine: who it is, what it has, where it stands, and what happened to it."""
+    with open_store(config) as store:
+        registry = Registry(store)
+        found = registry.node(node)
+        log = registry.log(found.id, limit=40)
+    disks = [
+        (disk.get("name"), disk.get("serial") or "none", size_of(disk), "empty" if disk.get("empty") else _content(disk))
+        for disk in found.disks
+    ]
+    rows = [(_time(entry["at"]), entry["event"], _words(entry["entry"])) for entry in log]
+    findings = []
+    if found.held:
+        remedy = f"see which machine it is, then: sretoolkit provision release-node --node {found.id}"
+        findings.append(
+            Finding(severity="high", subject=found.id, summary=f"held: {found.held}", remedy=remedy, rule="held")
+        )
+    facts = {
+        "state": found.state, "policy": found.policy or "none", "order": found.order or "none",
+        "identity": shown(found.hardware), "address": found.address or "unknown",
+    }  # fmt: skip
+    tables = [
+        Table("Disks", ("name", "serial", "size", "content"), disks),
+        Table("What happened", ("when", "what", ""), rows),
+    ]
+    return Report(found.hostname or found.id, findings, tables, facts=facts)
+
+
+def _policy(registry: Registry, node: Node) -> Policy:
+    policy = registry.policies().get(node.policy)
+    if policy is None:
+        raise ProvisionError(
+            f"{node.id} has no policy", subject=node.id, hint=f"`sretoolkit provision explain {node.id}` says why"
+        )
+    return policy
+
+
+def _given(order: Order, node: Node, what: str) -> GiveOrder:
+    disk = order.disk
+    name = f"{disk.get('name')}, serial {disk.get('serial') or 'none'}, {size_of(disk)}"
+    text = f"tell {node.hostname or node.id} ({shown(node.hardware)}) to write {what} onto its disk {name}"
+    kind = GiveErasingOrder if order.erase_confirmed else GiveOrder
+    return kind(order=order.to_dict(), before={"given": False}, after={"given": True}, what=text)
+
+
+def _stages(order: Order, patience: timedelta) -> list[Gate]:
+    told = {
+        "accepted": "it boots, and has checked that it and its disk are the ones that are meant",
+        "verified": "its disk is written, and was read back",
+        "done": "it has started from its disk, and called home",
+    }
+    if order.kind == "installer":
+        told.pop("verified")
+    return [StageReached(order=order.id, stage=stage, what=what, horizon=patience) for stage, what in told.items()]
+
+
+def _time(seconds: float) -> str:
+    from sretoolkit.journal.runs import moment
+
+    return moment(seconds)[:23].replace("T", " ")
+
+
+def _content(disk: Mapping[str, Any]) -> str:
+    return f"NOT EMPTY: {disk.get('content') or 'unknown'}"
+
+
+def _words(entry: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in entry.items() if value not in ("", None, {}))
