@@ -5,6 +5,7 @@ ZEROS=30e14955ebf1352266dc2ff8067e68104607e750abb9d3b36582b8af909fcb58 # sha256 
 
 # Fixed disks that can be written, by the kernel's names.
 disks() {
+  local disk
   for disk in /sys/block/*; do
     case ${disk##*/} in loop* | ram* | zram* | sr* | fd* | dm-* | md* | nbd* | *boot[01] | *rpmb) continue ;; esac
     [ -e "$disk/device" ] || continue
@@ -17,6 +18,7 @@ disk_bytes() { echo $(($(cat "/sys/block/$1/size") * 512)); }
 
 # The serial as the disk says it; SCSI and SATA disks have it in a page of vital product data, behind 4 bytes.
 raw_serial() {
+  local place
   for place in "/sys/block/$1/serial" "/sys/block/$1/device/serial"; do
     [ -s "$place" ] && { cat "$place"; return; }
   done
@@ -39,8 +41,7 @@ window() { tail -c +$(($2 + 1)) "$1" 2>/dev/null | head -c "$3" | hexdump -v -e 
 
 # little HEX: a little-endian number
 little() {
-  rest=$1
-  number=
+  local rest=$1 number=
   while [ -n "$rest" ]; do
     number=${rest:0:2}$number
     rest=${rest:2}
@@ -50,6 +51,7 @@ little() {
 
 # content DEVICE: what its first bytes say that it holds
 content() {
+  local head
   head=$(window "$1" 0 4608)
   case $head in
     737265746f6f6c6b69742068616c662d7772697474656e*) echo half-written; return ;; # "sretoolkit half-written"
@@ -74,7 +76,7 @@ content() {
 
 # last_mount NAME: the newest mount that an ext file system on the disk, or on its first partitions, remembers
 last_mount() {
-  newest=
+  local newest= device super mounted
   for device in "/dev/$1" $(ls -d /sys/block/"$1"/"$1"* 2>/dev/null | sed 's/.*\//\/dev\//' | head -n 16); do
     super=$(window "$device" 1024 64)
     [ "${super:112:4}" = 53ef ] || continue
@@ -89,6 +91,7 @@ zeros() { [ -z "$(dd if="$1" bs=65536 skip="$2" count=1 2>/dev/null | tr -d '\00
 
 # empty NAME: nothing in the first MiB, nor in the last, nor in samples between
 empty() {
+  local last place
   [ "$print" = $ZEROS ] || return 1
   last=$(($(disk_bytes "$1") / 65536))
   for place in $((last - 16)) $((last - 8)) $((last - 1)) 1 2 3 4 5 6 7; do
@@ -99,6 +102,7 @@ empty() {
 
 # Write down what each disk is, for the facts: /run/disks/NAME/WHAT
 describe_disks() {
+  local name place print
   rm -rf /run/disks
   for name in $(disks); do
     place=/run/disks/$name
@@ -129,6 +133,7 @@ mark() {
 
 # check_target: is this the machine and is one disk the disk of /run/order? Sets DISK, or WHY and fails.
 check_target() {
+  local wanted named name serial size
   DISK=
   identity || return 1
   wanted=$(word disk_serial /run/order)
@@ -152,6 +157,7 @@ check_target() {
 
 # The disk holds what it held when it was decided on, or the mark of this very order, which lost power on its way.
 same_content() {
+  local meant found
   meant=$(word disk_fingerprint /run/order)
   found=$(fingerprint "$DISK")
   [ -n "$meant" ] || { WHY="the order does not say what the disk $DISK holds"; return 1; }
@@ -163,6 +169,7 @@ same_content() {
 
 # Each identity that the order names must be this machine's; an order that names none is none.
 identity() {
+  local checked kind meant
   who_am_i
   checked=0
   for kind in uuid serial mac; do

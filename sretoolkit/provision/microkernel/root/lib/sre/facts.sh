@@ -3,6 +3,7 @@
 count() { ls -d "$@" 2>/dev/null | wc -l; }
 
 memory() {
+  local block blocks
   block=$(cat /sys/devices/system/memory/block_size_bytes 2>/dev/null)
   blocks=$(count /sys/devices/system/memory/memory[0-9]*)
   if [ -n "$block" ] && [ "$blocks" -gt 0 ]; then
@@ -14,6 +15,7 @@ memory() {
 
 # The firmware's own variable: 4 bytes of attributes, then 1 where signatures are enforced.
 secure_boot() {
+  local said
   [ -d /sys/firmware/efi ] || { echo 0; return; }
   mount -t efivarfs efivarfs /sys/firmware/efi/efivars 2>/dev/null
   said=$(window /sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c 4 1)
@@ -24,6 +26,7 @@ secure_boot() {
 who_am_i() { awk -f /lib/sre/facts.awk -v mode=identity -v nics="$(nics | tr '\n' ' ')" >/run/identity; }
 
 facts() {
+  local nodes
   describe_disks
   nodes=$(count /sys/devices/system/node/node[0-9]*)
   [ "$nodes" = 0 ] && nodes=1

@@ -2,6 +2,7 @@
 
 # ask PATH [FILE TYPE]: GET, or POST of a file; the body is in /run/answer, the status in STATUS (000: no answer).
 ask() {
+  local address failed
   address=$API$1
   set -- ${2:+--post-file "$2" --header "Content-Type: $3"}
   [ -n "$TOKEN" ] && set -- "$@" --header "Authorization: Bearer $TOKEN"
@@ -15,6 +16,7 @@ ask() {
 
 # The seconds that the server asked for, or those given.
 retry_after() {
+  local asked
   asked=$(sed -n 's/^ *[Rr]etry-[Aa]fter: *\([0-9][0-9]*\).*/\1/p' /run/answer.head | tail -n 1)
   echo "${asked:-$1}"
 }
@@ -24,7 +26,7 @@ pause() { sleep "$(awk -v s="$1" -v r="$(od -An -N2 -tu2 /dev/urandom)" 'BEGIN {
 
 # persist PATH [FILE TYPE]: the same until the server answers with something that stands; slower each time, 30 s at most.
 persist() {
-  wait_for=1
+  local wait_for=1
   while :; do
     ask "$@"
     case $STATUS in
@@ -38,7 +40,7 @@ persist() {
 }
 
 # word KEY FILE: the value of a line `key=value`, decoded; only ever used in quotes
-word() { httpd -d "$(sed -n "s/^$1=//p" "$2" | head -n 1)"; }
+word() { httpd -d "$(sed -n "/^$1=/{s/^$1=//;s/+/%2B/g;p;q}" "$2")"; }
 
 # stage NAME key=text key:=number ...: report, until it is heard; the status says whether the order still stands
 stage() {
@@ -47,7 +49,7 @@ stage() {
 }
 
 describe() {
-  name=$1
+  local name=$1
   shift
   say "$name $*"
   awk -f /lib/sre/facts.awk -v mode=object -- "uptime:=$(seconds_up)" "$@" >/run/stage.json

@@ -17,6 +17,7 @@ fail() {
 }
 
 install() {
+  local bytes sum began
   ORDER=$(order order)
   check_target || { refuse "$WHY"; return; }
   check_image || { refuse "$WHY"; return; }
@@ -50,6 +51,7 @@ check_image() {
 
 # The last MiB too: an old backup of a partition table, or of a RAID, must not come back.
 set_mark() {
+  local last
   last=$(($(disk_bytes "$DISK") / 512 - 2048))
   mark "$ORDER" | dd of="/dev/$DISK" bs=1M conv=notrunc,fsync 2>/run/write.err &&
     dd if=/dev/zero of="/dev/$DISK" bs=512 seek=$last count=2048 conv=notrunc,fsync 2>/run/write.err
@@ -66,6 +68,7 @@ unpack() {
 # stream: the image to the disk, from its second MiB on; the first is kept in /run/first. Sets WHY and fails; WHY is empty
 # when the order was taken back meanwhile.
 stream() {
+  local got
   rm -f /run/*.rc /run/first
   {
     wget -q -O - "$(order image)" 2>/run/fetch.err
@@ -99,6 +102,7 @@ position() { sed -n 's/^pos:[^0-9]*//p' "/proc/$(pidof dd | cut -d' ' -f1)/fdinf
 
 # Tell of it every few seconds, and end it when it stands still or the order was taken back.
 watch_stream() {
+  local got
   ticks=0
   still=0
   seen=
@@ -131,6 +135,7 @@ read_back() {
 
 # partition_offset NUMBER: where a partition begins, in bytes, by the table in /run/first; nothing when there is none
 partition_offset() {
+  local sector table size begin
   for sector in 512 4096; do
     [ "$(window /run/first $sector 8)" = 4546492050415254 ] || continue
     table=$(little "$(window /run/first $((sector + 72)) 8)")
@@ -146,6 +151,7 @@ partition_offset() {
 
 # seed: unpack what the server gives for this order into the image's file system.
 seed() {
+  local number offset
   number=$(order seed_partition)
   case $number in '' | *[!0-9]* | 0*) WHY="the order names no partition for the seed"; return 1 ;; esac
   offset=$(partition_offset "$number")
@@ -164,6 +170,7 @@ seed() {
 }
 
 plant() {
+  local kind place
   kind=$(content /dev/loop0)
   case $kind in ext4 | xfs | vfat) ;; *) WHY="partition $number holds $kind, where no seed can be put"; return 1 ;; esac
   mount -t "$kind" /dev/loop0 /mnt || { WHY="the $kind of partition $number cannot be mounted"; return 1; }
@@ -184,6 +191,7 @@ finish() {
 
 # wipe: zeros over the whole disk, and every byte read back.
 wipe() {
+  local whole left head tail
   ORDER=$(order order)
   check_target || { refuse "$WHY"; return; }
   stage accepted "disk=$DISK" "serial=$(disk_serial "$DISK")"

@@ -38,6 +38,7 @@ not_too_soon() {
 
 # A shell on each console, for who stands before it; nothing listens on the network.
 open_shell() {
+  local console
   [ -n "$SHELLS" ] && return
   say "rescue: a shell is on the console"
   for console in $(consoles); do
@@ -47,6 +48,7 @@ open_shell() {
 }
 
 close_shell() {
+  local shell
   for shell in $SHELLS; do
     kill -9 "-$shell" "$shell" 2>/dev/null
   done
@@ -60,6 +62,7 @@ once_in_a_while() {
 }
 
 obey() {
+  local every action
   cp /run/answer /run/order
   every=$(word every /run/order)
   case $every in '' | *[!0-9.]*) every=5 ;; esac

@@ -3,6 +3,7 @@
 consoles() { cat /sys/class/tty/console/active 2>/dev/null || echo console; }
 
 say() {
+  local console
   for console in $(consoles); do
     printf 'sretoolkit: %s\n' "$*" >"/dev/$console"
   done
@@ -12,6 +13,7 @@ seconds_up() { cut -d' ' -f1 /proc/uptime; }
 
 # argument NAME: its value on the kernel's command line, which holds nothing secret
 argument() {
+  local word
   for word in $(cat /proc/cmdline); do
     case $word in "$1"=*) echo "${word#*=}"; return ;; esac
   done
@@ -19,11 +21,12 @@ argument() {
 
 # A loaded bus shows devices that ask for more drivers: again until nothing new asks.
 load_drivers() {
-  asked=
+  local round asks
+  echo nothing >/run/asked
   for round in 1 2 3 4 5; do
-    asks=$(find /sys/devices -name modalias -exec cat {} + 2>/dev/null | sort -u)
-    [ "$asks" = "$asked" ] && break
-    asked=$asks
+    asks=$(find /sys/devices -name modalias -exec cat {} + 2>/dev/null | grep -v -e '^cpu:' -e '^dmi:' | sort -u | grep -vxF -f /run/asked)
+    [ -n "$asks" ] || break
+    echo "$asks" >>/run/asked
     set -f
     modprobe -a -b -q $asks 2>/dev/null
     set +f
@@ -31,6 +34,7 @@ load_drivers() {
 }
 
 nics() {
+  local nic
   for nic in /sys/class/net/*; do
     [ -e "$nic/device" ] && echo "${nic##*/}"
   done
@@ -38,6 +42,7 @@ nics() {
 
 # Asks for an address on every card with a carrier that has not asked yet; those go on asking, and renew, by themselves.
 start_dhcp() {
+  local nic
   for nic in $(nics); do
     [ -e "/run/asking.$nic" ] && continue
     ip link set "$nic" up 2>/dev/null
@@ -50,6 +55,7 @@ start_dhcp() {
 has_address() { [ -n "$(ls /run/lease.* 2>/dev/null)" ]; }
 
 network_up() {
+  local waited
   ip link set lo up
   waited=0
   until start_dhcp; has_address; do
@@ -64,8 +70,7 @@ hardware() { ls /sys/block /sys/class/net; }
 
 # Controllers find their disks a moment after their driver: wait until nothing new came for a moment.
 settle() {
-  waited=0
-  before=
+  local waited=0 before= now
   while [ $waited -lt 20 ]; do
     now=$(hardware)
     [ "$now" = "$before" ] && [ -n "$(disks)" ] && return
