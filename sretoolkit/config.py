@@ -117,7 +117,9 @@ SETTINGS: dict[str, Setting] = {
     "provision.most_new": Setting("so many machines that no policy wants are kept", 5000, int),
     "provision.bandwidth": Setting("megabytes a second for images, all machines together; 0: no limit", 0, int),
     "provision.ssh_key": Setting("the private key's file by which installed machines are logged in to", ""),
-    "provision.console": Setting("the console of machines that boot from the network", "ttyS0"),
+    "provision.consoles": Setting(
+        "consoles of machines that boot from the network; empty: screen and serial port", list, list
+    ),
     "freeze": Setting(
         "change freezes: tables of from, to, reason and optional targets (patterns)", list, list, (dict,)
     ),

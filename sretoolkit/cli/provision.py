@@ -104,7 +104,8 @@ def _made(command: Command) -> click.Command:
 
 
 def _option(argument: Argument) -> click.Option:
-    kind = {str: click.STRING, int: click.INT, bool: click.BOOL}.get(argument.kind, click.STRING)
+    kinds: dict[type, click.ParamType] = {int: click.INT, bool: click.BOOL}
+    kind = kinds.get(argument.kind, click.STRING)
     form = {list: " (JSON list, or words separated by commas)", dict: " (JSON)"}.get(argument.kind, "")
     return click.Option(
         [f"--{argument.name.replace('_', '-')}", argument.name], type=kind, required=argument.needed,

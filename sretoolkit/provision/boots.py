@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from sretoolkit.errors import ProvisionError
@@ -39,10 +40,10 @@ def next_boot(tx: Transaction, desk: Desk, request: Request) -> str:
         note(tx, node.id, "boot-script", chosen=chosen, address=request.address)
     base, arch = desk.base(request), _arch(request.query.get("arch", ""))
     if chosen == "disk":
-        return boot.local_script(base, platform=request.query.get("platform", ""))
+        return boot.local_script(request.query.get("platform", ""), image=f"{base}/svc/loader/local-{arch}.efi")
     if chosen == "installer" and order is not None:
         return _installer(tx, desk, order, base)
-    return boot.microkernel_script(base, arch=arch, console=str(desk.config["provision.console"]))
+    return boot.microkernel_script(base, arch, consoles=desk.config["provision.consoles"])
 
 
 def known(tx: Transaction, request: Request, match_on: tuple[str, ...]) -> Node | None:
@@ -71,7 +72,14 @@ def _installer(tx: Transaction, desk: Desk, order: orders.Order, base: str) -> s
     repo = orders.repo_in(tx, order.repo)
     how = task(order.task, desk.config["provision.tasks"])
     values = {"url": base, "hostname": order.hostname, "disk": dict(order.disk), "order": order.id}
-    return boot.installer_script(
-        base, repo=repo.name, kernel=repo.kernel, initrd=repo.initrd, arguments=how.kernel_arguments(values),
-        files=[f"{base}/svc/inject/{order.id}/{name}" for name in how.inject],
-    )  # fmt: skip
+    files = f"{base}/svc/file/{repo.name}"
+    injected = [(f"{base}/svc/inject/{order.id}/{name}", f"/{name}") for name in how.inject]
+    initrds = [(f"{files}/{repo.initrd}", "initrd"), *injected]
+    return boot.kernel_script(f"{files}/{repo.kernel}", initrds, how.kernel_arguments(values).split())
+
+
+def loader_text(node: Node, order: orders.Order | None, api: str, consoles: Sequence[str]) -> str:
+    """What GRUB is told (where it cannot ask by HTTP: Secure Boot, arm64): the same choice as by iPXE."""
+    arch = _arch(str(node.facts.get("architecture", "")))
+    chosen = choice(node, order)
+    return boot.grub_local(arch) if chosen == "disk" else boot.grub_microkernel(api, arch, consoles=consoles)

@@ -95,12 +95,13 @@ class Desk:
             ("GET", "seed"): self._seed,
             ("POST", "installed"): self._installed,
             ("POST", "log"): self._log,
+            ("GET", "inject"): self._inject,
         }
 
     def answer(self, tx: Transaction, request: Request) -> Response:
         """Answer what needs the store. Whatever is wrong with the request is said in its answer."""
-        name = request.path.removeprefix("/svc/")
-        route = self._routes.get((request.method, name))
+        name, _, rest = request.path.removeprefix("/svc/").partition("/")
+        route = self._routes.get((request.method, name)) if not rest or name == "inject" else None
         if route is None:
             known = any(name == other for _, other in self._routes)
             return Response.text("no such thing here\n", 405 if known else 404)
@@ -174,6 +175,24 @@ class Desk:
         change(tx, node.id, host_key=seed.host_key)
         note(tx, node.id, "seed-given", order=order.id, host_key=seed.host_key)
         return Response(body=seeds.tar_of(files), kind="application/x-tar")
+
+    def _inject(self, tx: Transaction, request: Request) -> Response:
+        """A file for an installer's memory (its preseed, its kickstart): to the machine that was sent there, at its address."""
+        _, _, order_id, name = (
+            request.path.removeprefix("/svc").split("/", 3) if request.path.count("/") > 3 else [""] * 4
+        )
+        order = orders.order_in(tx, order_id)
+        rows = tx.execute("SELECT address FROM provision_boots WHERE node = :node", node=order.node)
+        how = task(order.task, self.config["provision.tasks"])
+        if order.state != "accepted" or name not in how.inject or not rows or rows[0]["address"] != request.address:
+            note(tx, order.node, "inject-refused", file=name[:100], address=request.address)
+            return Response.text("this file is not for you, or not now\n", 403)
+        seed = seeds.made(order, node_in(tx, order.node), self._policy(order.policy), self.base(request))
+        tx.execute(
+            "UPDATE provision_orders SET token = :token WHERE id = :id", token=digest_of(seed.token), id=order.id
+        )
+        change(tx, order.node, host_key=seed.host_key)
+        return Response.text(how.files("inject", seed.values)[name])
 
     def _installed(self, tx: Transaction, request: Request) -> Response:
         rows = tx.execute(

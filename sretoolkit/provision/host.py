@@ -92,7 +92,12 @@ def describe(node: str, config: Config | None = None) -> Report:
         found = registry.node(node)
         log = registry.log(found.id, limit=40)
     disks = [
-        (disk.get("name"), disk.get("serial") or "none", size_of(disk), "empty" if disk.get("empty") else _content(disk))
+        (
+            disk.get("name"),
+            disk.get("serial") or "none",
+            size_of(disk),
+            "empty" if disk.get("empty") else _content(disk),
+        )
         for disk in found.disks
     ]
     rows = [(_time(entry["at"]), entry["event"], _words(entry["entry"])) for entry in log]

@@ -16,6 +16,7 @@ from sretoolkit.provision.handlers import Desk
 from sretoolkit.provision.registry import Registry
 from sretoolkit.server.bandwidth import Bandwidth
 from sretoolkit.server.batch import Batch
+from sretoolkit.server.follower import Follower
 from sretoolkit.server.machines import Machines
 from sretoolkit.store import Store, open_store
 
@@ -24,11 +25,15 @@ def make_app(config: Config, store: Store) -> Starlette:
     """The application for one store."""
     batch = Batch(store)
     bandwidth = Bandwidth(int(config["provision.bandwidth"]) * 1e6)
-    machines = Machines(Desk(Registry(store), config), batch, bandwidth)
+    registry = Registry(store)
+    machines = Machines(Desk(registry, config), batch, bandwidth)
+    follower = Follower(Registry(store), config)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        follower.start()
         yield
+        follower.close()
         batch.close()
 
     return Starlette(routes=[Mount("/svc", app=machines), Route("/healthz", _health)], lifespan=lifespan)
