@@ -104,9 +104,9 @@ def _made(command: Command) -> click.Command:
 
 
 def _option(argument: Argument) -> click.Option:
-    kinds: dict[type, click.ParamType] = {int: click.INT, bool: click.BOOL}
-    kind = kinds.get(argument.kind, click.STRING)
-    form = {list: " (JSON list, or words separated by commas)", dict: " (JSON)"}.get(argument.kind, "")
+    kind = click.INT if argument.kind is int else click.BOOL if argument.kind is bool else click.STRING
+    forms: dict[type, str] = {list: " (JSON list, or words separated by commas)", dict: " (JSON)"}
+    form = forms.get(argument.kind, "")
     return click.Option(
         [f"--{argument.name.replace('_', '-')}", argument.name], type=kind, required=argument.needed,
         help=argument.help + form, default=None,
@@ -166,7 +166,7 @@ def nodes_command(state: str, as_json: bool) -> None:
 @json_option
 def node_command(word: str, as_json: bool) -> None:
     """One machine (id, host name, serial number, UUID or MAC address): what it is, and what happened to it."""
-    from sretoolkit.provision.host import describe
+    from sretoolkit.provision.overview import describe
 
     _show(describe(word), as_json)
 
@@ -176,10 +176,9 @@ def node_command(word: str, as_json: bool) -> None:
 @json_option
 def explain_command(word: str, as_json: bool) -> None:
     """Why a machine has its tags and its policy, rule by rule."""
-    from sretoolkit.provision.simulate import explain
+    from sretoolkit.provision.overview import explain
 
-    with _registry() as registry:
-        _show(explain(registry, word), as_json)
+    _show(explain(word), as_json)
 
 
 @provision_command.command("documents")
@@ -206,7 +205,7 @@ def orders_command(as_json: bool) -> None:
 
     with _registry() as registry:
         rows = registry.store.read(
-            "SELECT id, node, kind, policy, state, why FROM provision_orders ORDER BY made DESC LIMIT 100"
+            "SELECT id, node, kind, policy, state, why FROM provision_orders ORDER BY number DESC LIMIT 100"
         )
     if as_json:
         print_json([dict(row) for row in rows])

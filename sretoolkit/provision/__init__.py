@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from sretoolkit.lazy import lazily
 
 if TYPE_CHECKING:
+    from sretoolkit.provision.overview import board, describe, explain, foresee
     from sretoolkit.provision.entries import Broker, Hook, Policy, Repo, Tag
+    from sretoolkit.provision.host import discover, install, retire
     from sretoolkit.provision.node import Node
     from sretoolkit.provision.registry import Registry
 
@@ -24,6 +26,16 @@ _HOMES = {
     "Registry": "sretoolkit.provision.registry",
     "Repo": "sretoolkit.provision.entries",
     "Tag": "sretoolkit.provision.entries",
+    "board": "sretoolkit.provision.overview",
+    "describe": "sretoolkit.provision.overview",
+    "discover": "sretoolkit.provision.host",
+    "explain": "sretoolkit.provision.overview",
+    "foresee": "sretoolkit.provision.overview",
+    "install": "sretoolkit.provision.host",
+    "retire": "sretoolkit.provision.host",
 }
-__all__ = ["Broker", "Hook", "Node", "Policy", "Registry", "Repo", "Tag"]
+__all__ = [
+    "Broker", "Hook", "Node", "Policy", "Registry", "Repo", "Tag", "board", "describe", "discover", "explain", "foresee",
+    "install", "retire",
+]  # fmt: skip
 __getattr__ = lazily(__name__, _HOMES)

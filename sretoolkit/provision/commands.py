@@ -40,7 +40,7 @@ class Command:
     example: Mapping[str, Any]
     make: Callable[[Registry, Mapping[str, Any]], Steps]
 
-    def plan(self, registry: Registry, **given: Any) -> Plan:
+    def plan(self, registry: Registry, /, **given: Any) -> Plan:
         """The plan; raises `ProvisionError` for an argument that is missing, unknown or of another kind."""
         known = {argument.name: argument for argument in self.arguments}
         for wrong in sorted(set(given) - set(known)):

@@ -66,3 +66,24 @@ class AnswersBySSH(Gate):
         if name.partition(".")[0] != self.hostname.partition(".")[0]:
             return Verdict("failed", f"it says that it is {name!r}", {"name": name})
         return Verdict("passed", f"it is {name}", {"name": name, "seconds": round(result.elapsed, 3)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeenSince(Gate):
+    """Waits until a machine has checked in again."""
+
+    node: str
+    after: float
+    interval: timedelta = timedelta(seconds=1)
+    horizon: timedelta = timedelta(minutes=30)
+
+    def describe(self) -> str:
+        """Which machine."""
+        return f"{self.node} boots from the network and says what it is"
+
+    def check(self, ctx: Context) -> Verdict:
+        """Look once."""
+        rows = registry_of(ctx).store.read("SELECT at, address FROM provision_boots WHERE node = :node", node=self.node)
+        if rows and rows[0]["at"] > self.after:
+            return Verdict("passed", f"it speaks from {rows[0]['address']}")
+        return Verdict("continue", "nothing yet")

@@ -241,6 +241,8 @@ class Desk:
             return {"action": "reboot", "every": EVERY}
         if order.state == "ordered" and not self._turn(tx, order):
             return wait
+        if order.erase_confirmed and not orders.confirmed(tx, order.id, node.id):
+            return wait
         meant = {f"expect_{name}": order.hardware.get(name) for name in ("uuid", "serial")}
         meant["expect_mac"] = next(iter(order.hardware.get("mac") or ()), "")
         meant |= {f"disk_{name}": order.disk.get(name) for name in ("serial", "name", "bytes", "fingerprint")}
@@ -276,7 +278,7 @@ class Desk:
             return False
         rows = tx.execute(
             "SELECT o.id FROM provision_orders o JOIN provision_boots b ON b.node = o.node WHERE o.state = 'ordered' "
-            "AND b.at > {now} - :there ORDER BY o.made, o.id LIMIT :free",
+            "AND b.at > {now} - :there ORDER BY o.number LIMIT :free",
             there=STILL_THERE, free=free,
         )  # fmt: skip
         return order.id in {row["id"] for row in rows}

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 from sretoolkit.config import Config
 from sretoolkit.errors import ProvisionError
@@ -14,20 +12,18 @@ from sretoolkit.provision import orders
 from sretoolkit.provision.broker import HandOver
 from sretoolkit.provision.entries import Policy
 from sretoolkit.provision.facts import size_of
-from sretoolkit.provision.gates import AnswersBySSH, StageReached
+from sretoolkit.provision.gates import AnswersBySSH, SeenSince, StageReached
 from sretoolkit.provision.inventory import SCHEME
 from sretoolkit.provision.node import Node, shown
 from sretoolkit.provision.node_commands import changed
 from sretoolkit.provision.orders import Order
-from sretoolkit.provision.power_steps import power_up
 from sretoolkit.provision.registry import Registry
-from sretoolkit.provision.steps import GiveErasingOrder, GiveOrder
+from sretoolkit.provision.steps import ConfirmErase, GiveOrder
 from sretoolkit.provision.task import task
-from sretoolkit.report import Finding, Report, Table
 from sretoolkit.store import open_store
 
 
-def provision(
+def install(
     node: str,
     *,
     disk: str = "",
@@ -56,7 +52,7 @@ def provision(
         if kind == "install":
             registry.document("repo", policy.repo)
         order = orders.decided(found, policy, disk=disk, erase_confirmed=erase_confirmed, kind=kind)
-    items: list[Step | Gate] = [*before, _given(order, found, policy.repo or policy.task), *power_up(found)]
+    items: list[Step | Gate] = [*before, *_given(order, found, policy.repo or policy.task), *power_up(found)]
     items += _stages(order, patience)
     name = found.hostname or found.id
     if ssh:
@@ -82,40 +78,33 @@ def retire(node: str, *, erase_confirmed: str, disk: str = "", config: Config | 
     order = replace(order, policy=found.policy)
     wiped = StageReached(order=order.id, stage="done", what="it has wiped its disk and read back nothing but zeros")
     name = found.hostname or found.id
-    return Plan(f"wipe and retire {name}", [*before, _given(order, found, "zeros"), *power_up(found), wiped])
+    return Plan(f"wipe and retire {name}", [*before, *_given(order, found, "zeros"), *power_up(found), wiped])
 
 
-def describe(node: str, config: Config | None = None) -> Report:
-    """One machine: who it is, what it has, where it stands, and what happened to it."""
+def discover(nodes: list[str], *, patience: timedelta = timedelta(minutes=30), config: Config | None = None) -> Plan:
+    """The plan that boots machines from the network, so that they say what they are. Nothing of them is written.
+
+    Those whose power is known (``power`` in their metadata) are switched by it; of the others a person is asked.
+    """
+    items: list[Step | Gate] = []
+    config = config or Config.load()
     with open_store(config) as store:
         registry = Registry(store)
-        found = registry.node(node)
-        log = registry.log(found.id, limit=40)
-    disks = [
-        (
-            disk.get("name"),
-            disk.get("serial") or "none",
-            size_of(disk),
-            "empty" if disk.get("empty") else _content(disk),
-        )
-        for disk in found.disks
-    ]
-    rows = [(_time(entry["at"]), entry["event"], _words(entry["entry"])) for entry in log]
-    findings = []
-    if found.held:
-        remedy = f"see which machine it is, then: sretoolkit provision release-node --node {found.id}"
-        findings.append(
-            Finding(severity="high", subject=found.id, summary=f"held: {found.held}", remedy=remedy, rule="held")
-        )
-    facts = {
-        "state": found.state, "policy": found.policy or "none", "order": found.order or "none",
-        "identity": shown(found.hardware), "address": found.address or "unknown",
-    }  # fmt: skip
-    tables = [
-        Table("Disks", ("name", "serial", "size", "content"), disks),
-        Table("What happened", ("when", "what", ""), rows),
-    ]
-    return Report(found.hostname or found.id, findings, tables, facts=facts)
+        found = [registry.node(word) for word in nodes]
+    for node in found:
+        items += power_up(node)
+    items += [SeenSince(node=node.id, after=node.seen, horizon=patience) for node in found]
+    return Plan(f"discover {len(found)} machine{'s' * (len(found) != 1)}", items)
+
+
+def power_up(node: Node) -> list[Step]:
+    """Boot a machine from the network by its management controller; nothing where ``power`` is not in its metadata."""
+    given = node.metadata.get("power")
+    if not given:
+        return []
+    from sretoolkit.provision.power_steps import network_boot
+
+    return network_boot(node.id, given)
 
 
 def _policy(registry: Registry, node: Node) -> Policy:
@@ -127,12 +116,12 @@ def _policy(registry: Registry, node: Node) -> Policy:
     return policy
 
 
-def _given(order: Order, node: Node, what: str) -> GiveOrder:
+def _given(order: Order, node: Node, what: str) -> list[Step]:
     disk = order.disk
     name = f"{disk.get('name')}, serial {disk.get('serial') or 'none'}, {size_of(disk)}"
     text = f"tell {node.hostname or node.id} ({shown(node.hardware)}) to write {what} onto its disk {name}"
-    kind = GiveErasingOrder if order.erase_confirmed else GiveOrder
-    return kind(order=order.to_dict(), before={"given": False}, after={"given": True}, what=text)
+    given = GiveOrder(order=order.to_dict(), before={"given": False}, after={"given": True}, what=text)
+    return [ConfirmErase.of(order), given] if order.erase_confirmed else [given]
 
 
 def _stages(order: Order, patience: timedelta) -> list[Gate]:
@@ -144,17 +133,3 @@ def _stages(order: Order, patience: timedelta) -> list[Gate]:
     if order.kind == "installer":
         told.pop("verified")
     return [StageReached(order=order.id, stage=stage, what=what, horizon=patience) for stage, what in told.items()]
-
-
-def _time(seconds: float) -> str:
-    from sretoolkit.journal.runs import moment
-
-    return moment(seconds)[:23].replace("T", " ")
-
-
-def _content(disk: Mapping[str, Any]) -> str:
-    return f"NOT EMPTY: {disk.get('content') or 'unknown'}"
-
-
-def _words(entry: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in entry.items() if value not in ("", None, {}))

@@ -32,6 +32,7 @@ _NEXT: Mapping[str, tuple[str, ...]] = {
     "seeded": ("rebooting", "failed", "finished"),
     "rebooting": ("rebooting", "finished"),
 }
+CONFIRMED = "erase-confirmed"
 RUNNING = STAGES[1:6]
 
 
@@ -130,6 +131,16 @@ def advance(tx: Transaction, order_id: str, stage: str, report: Mapping[str, Any
     return replace(order, state=stage)
 
 
+def confirmed(tx: Transaction, order_id: str, node: str) -> bool:
+    """Whether a person has said that what is on this order's disk may go."""
+    return _noted(tx, CONFIRMED, order_id, node)
+
+
+def was_accepted(tx: Transaction, order_id: str, node: str) -> bool:
+    """Whether the machine had accepted an order, so that its disk may have been written."""
+    return _noted(tx, "stage-accepted", order_id, node)
+
+
 def order_in(tx: Transaction, order_id: str) -> Order:
     """An order as this transaction sees it; raises `ProvisionError` when there is none."""
     rows = tx.execute("SELECT document, state, why FROM provision_orders WHERE id = :id", id=order_id)
@@ -162,6 +173,11 @@ def repo_in(tx: Transaction, name: str) -> Repo:
     found = read("repo", json.loads(rows[0]["document"]))
     assert isinstance(found, Repo)
     return found
+
+
+def _noted(tx: Transaction, event: str, order_id: str, node: str) -> bool:
+    rows = tx.execute("SELECT entry FROM provision_log WHERE node = :node AND event = :event", node=node, event=event)
+    return any(json.loads(row["entry"]).get("order") == order_id for row in rows)
 
 
 def _free(node: Node) -> None:

@@ -76,7 +76,7 @@ class Registry:
         """All machines, or those in one state, in the order in which they came."""
         where = "WHERE state = :state" if state else ""
         values = {"state": state} if state else {}
-        rows = self.store.read(f"SELECT {_NODE} FROM provision_nodes {where} ORDER BY registered, id", **values)
+        rows = self.store.read(f"SELECT {_NODE} FROM provision_nodes {where} ORDER BY number", **values)
         return [node_of(row) for row in rows]
 
     def node(self, word: str) -> Node:
@@ -158,7 +158,7 @@ def put_node(tx: Transaction, row: Mapping[str, Any]) -> None:
         **dict.fromkeys(("policy", "installed", "hostname", "host_key", "held", "order_id", "address"), ""),
         **row,
     }
-    given = {**{"metadata": "{}", "facts": "{}", "state": "registered"}, **columns}
+    given = {"metadata": "{}", "facts": "{}", "state": "registered", **columns}
     names = sorted(given)
     tx.execute(
         f"INSERT INTO provision_nodes ({', '.join(names)}, registered, seen) "

@@ -172,9 +172,9 @@ class GiveOrder(Step):
         return self.what
 
     def observe(self, ctx: Context) -> dict[str, Any]:
-        """Whether the order was given."""
+        """Whether the order stands: given, and not ended otherwise than well."""
         rows = registry_of(ctx).store.read("SELECT state FROM provision_orders WHERE id = :id", id=self.order["id"])
-        return {"given": bool(rows) and rows[0]["state"] != "revoked"}
+        return {"given": bool(rows) and rows[0]["state"] not in orders.BAD}
 
     def do(self, ctx: Context) -> None:
         """Write it down; the machine is told when it asks next."""
@@ -183,8 +183,13 @@ class GiveOrder(Step):
             orders.give(tx, Order(**self.order))
 
     def undo(self, ctx: Context) -> None:
-        """Revoke it; what a machine has written stays written."""
+        """Revoke it; raises `ProvisionError` when the machine is installed already."""
         with registry_of(ctx).store.transaction() as tx:
+            if orders.order_in(tx, self.order["id"]).state == "done":
+                raise ProvisionError(
+                    f"{self.order['node']} is installed already, which no revoking takes back", subject=self.order["node"],
+                    hint="the runbook retire_host wipes it, reprovision_host installs it again",
+                )  # fmt: skip
             orders.revoke(tx, self.order["id"], "the run that gave it was taken back")
 
     def by_hand(self) -> str:
@@ -193,10 +198,53 @@ class GiveOrder(Step):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GiveErasingOrder(GiveOrder):
-    """The same for a disk that may hold data: it cannot be taken back."""
+class ConfirmErase(Step):
+    """A person's word that what is on a disk may go. Without it no order for that disk is told to its machine.
+
+    It counts as never said when the order ended before the machine had accepted it.
+    """
 
     irreversible: ClassVar[bool] = True
+    order: str
+    node: str
+    disk: str
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+    @classmethod
+    def of(cls, order: Order) -> ConfirmErase:
+        """The step for an order that is to be given."""
+        return cls(
+            order=order.id, node=order.node, disk=order.erase_confirmed, before={"may_be_erased": False},
+            after={"may_be_erased": True},
+        )  # fmt: skip
+
+    @property
+    def target(self) -> str:
+        """``provision:disk/SERIAL``."""
+        return f"provision:disk/{self.disk}"
+
+    def describe(self) -> str:
+        """Which disk of which machine."""
+        return f"erase the disk {self.disk} of {self.node}: what is on it is lost"
+
+    def observe(self, ctx: Context) -> dict[str, Any]:
+        """Whether it was said, and still counts."""
+        with registry_of(ctx).store.transaction() as tx:
+            if not orders.confirmed(tx, self.order, self.node):
+                return {"may_be_erased": False}
+            rows = tx.execute("SELECT state FROM provision_orders WHERE id = :id", id=self.order)
+            ended = bool(rows) and rows[0]["state"] in orders.BAD
+            return {"may_be_erased": not ended or orders.was_accepted(tx, self.order, self.node)}
+
+    def do(self, ctx: Context) -> None:
+        """Write it down."""
+        with registry_of(ctx).store.transaction() as tx:
+            note(tx, self.node, orders.CONFIRMED, order=self.order, disk=self.disk)
+
+    def undo(self, ctx: Context) -> None:
+        """It is not unsaid: the disk may be written already."""
+        raise PlanError(f"the disk {self.disk} may be written already", hint="see what is on it")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,5 +308,5 @@ def _own(tx: Transaction, node: str, hardware: Hardware) -> None:
 def kept_of(registry: Registry, node: str) -> dict[str, Any] | None:
     """A machine's row without facts and times, which it says anew when it boots; None when it is not known."""
     rows = registry.store.read("SELECT * FROM provision_nodes WHERE id = :node", node=node)
-    left_out = ("id", "facts", "registered", "seen")
+    left_out = ("number", "id", "facts", "registered", "seen")
     return {name: value for name, value in dict(rows[0]).items() if name not in left_out} if rows else None

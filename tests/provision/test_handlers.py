@@ -331,16 +331,15 @@ def test_hostile_facts_are_kept_as_text_or_refused(desk: Desk, registry: Registr
     evil = "<script>{{ 7*7 }}$(reboot)`;'\"\x1b[2J\n"
     machine.facts |= {"vendor": evil, "long": "x" * 100_000, evil: 1}
     assert 200 == machine.boot().status
-    facts = registry.node(machine.node).facts
-    assert ("<script>{{ 7*7 }}$(reboot)`;'\" [2J ", 4096) == (facts["vendor"], len(facts["long"]))
+    kept = registry.node(machine.node).facts
+    assert ("<script>{{ 7*7 }}$(reboot)`;'\" [2J ", 4096) == (kept["vendor"], len(kept["long"]))
     deep: Any = 1
     for _ in range(30):
         deep = [deep]
-    answers = []
-    for facts in ({"deep": deep}, {"many": list(range(5000))}, {"long": "x" * 1_000_000}, []):
-        machine.facts = facts if isinstance(facts, dict) else machine.facts
-        body = {"hw": machine.hw, "facts": facts}
-        answers.append(machine.ask("POST", "checkin", body=body, token="").status)
+    hostile: list[Any] = [{"deep": deep}, {"many": list(range(5000))}, {"long": "x" * 1_000_000}, []]
+    answers = [
+        machine.ask("POST", "checkin", body={"hw": machine.hw, "facts": facts}, token="").status for facts in hostile
+    ]
     assert [400, 400, 400, 400] == answers
 
 

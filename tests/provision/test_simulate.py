@@ -23,7 +23,7 @@ from sretoolkit.store import Store
 from tests.provision.conftest import IMAGE, web
 from tests.provision.machine import Machine
 
-_VALUES = {"rack": ["a", "b"], "cpus": [2, 8, "8", True]}
+_VALUES: dict[str, list[Any]] = {"rack": ["a", "b"], "cpus": [2, 8, "8", True]}
 _RULES: list[Any] = [
     ["=", ["fact", "rack"], "a"], ["=", ["fact", "rack", ""], "b"], [">=", ["num", ["fact", "cpus"]], 8],
     ["not", ["tag", "t0"]], ["or", ["tag", "t0"], ["=", ["metadata", "site", ""], "ams"]],

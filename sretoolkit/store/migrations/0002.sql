@@ -8,7 +8,8 @@ CREATE TABLE provision_documents (
 );
 
 CREATE TABLE provision_nodes (
-  id TEXT PRIMARY KEY,
+  number {identity},
+  id TEXT NOT NULL UNIQUE,
   hardware TEXT NOT NULL,
   facts TEXT NOT NULL,
   metadata TEXT NOT NULL,
@@ -41,7 +42,8 @@ CREATE TABLE provision_boots (
 CREATE UNIQUE INDEX provision_boots_token ON provision_boots (token);
 
 CREATE TABLE provision_orders (
-  id TEXT PRIMARY KEY,
+  number {identity},
+  id TEXT NOT NULL UNIQUE,
   node TEXT NOT NULL,
   kind TEXT NOT NULL,
   policy TEXT NOT NULL,
@@ -52,7 +54,7 @@ CREATE TABLE provision_orders (
   made {real} NOT NULL,
   changed {real} NOT NULL
 );
-CREATE INDEX provision_orders_state ON provision_orders (state, made);
+CREATE INDEX provision_orders_state ON provision_orders (state, number);
 CREATE INDEX provision_orders_node ON provision_orders (node);
 CREATE UNIQUE INDEX provision_orders_token ON provision_orders (token) WHERE token <> '';
 
