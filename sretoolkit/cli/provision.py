@@ -215,6 +215,17 @@ def orders_command(as_json: bool) -> None:
     )
 
 
+@provision_command.command("repos")
+@json_option
+def repos_command(as_json: bool) -> None:
+    """The files of all repos: what is here, what is arriving, what is missing or wrong."""
+    from sretoolkit.config import Config
+    from sretoolkit.provision.repos import repos
+
+    with _registry() as registry:
+        _show(repos(registry, Config.load()), as_json)
+
+
 @provision_command.command("simulate")
 @click.option(
     "--folder", type=click.Path(path_type=Path, exists=True), help="With the documents of this folder instead."

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from sretoolkit.lazy import lazily
 
 if TYPE_CHECKING:
-    from sretoolkit.provision.overview import board, describe, explain, foresee
     from sretoolkit.provision.entries import Broker, Hook, Policy, Repo, Tag
     from sretoolkit.provision.host import discover, install, retire
     from sretoolkit.provision.node import Node
+    from sretoolkit.provision.overview import board, describe, explain, foresee
     from sretoolkit.provision.registry import Registry
 
 _HOMES = {

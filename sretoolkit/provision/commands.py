@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, get_type_hints
 
+from sretoolkit.config import Config
 from sretoolkit.errors import ProvisionError
 from sretoolkit.plan import Plan, Step
 from sretoolkit.provision import node_commands
 from sretoolkit.provision.entries import KINDS, Document, meaning, read
 from sretoolkit.provision.registry import Registry
+from sretoolkit.provision.repos import import_steps
 from sretoolkit.provision.steps import SetDocument
 
 Steps = Iterator[Step]
@@ -192,9 +194,16 @@ def _policies() -> Iterator[Command]:
     yield Command("remove-policy-tag", "Let a policy want one tag less.", both, example, _tag_of_policy(False))
 
 
+def _import(registry: Registry, given: Mapping[str, Any]) -> Steps:
+    yield from import_steps(registry, Config.load(), str(given["name"]))
+
+
 def _machines() -> Iterator[Command]:
     for name, meant, arguments, example, make in node_commands.DECLARED:
         yield Command(name, meant, tuple(Argument(*argument) for argument in arguments), example, make)
 
 
-COMMANDS: dict[str, Command] = {command.name: command for command in (*_documents(), *_policies(), *_machines())}
+IMPORT = Command("import-repo", "Copy a repo's files here, and check them.", (_NAME,), {"name": "debian-12"}, _import)
+COMMANDS: dict[str, Command] = {
+    command.name: command for command in (*_documents(), IMPORT, *_policies(), *_machines())
+}
