@@ -46,7 +46,9 @@ def checked_word(word: str) -> str:
 def checked_path(path: str) -> str:
     """A path of plain names, without ``..``; raises `ProvisionError`."""
     if ".." in path.split("/"):
-        raise ProvisionError(f"{path!r} leads out of its folder", subject=path, hint="name the file from the folder down")
+        raise ProvisionError(
+            f"{path!r} leads out of its folder", subject=path, hint="name the file from the folder down"
+        )
     return _checked(_PATH, path, "path", "plain names between slashes")
 
 

@@ -71,7 +71,7 @@ class Site:
 
 
 def dnsmasq(site: Site) -> str:
-    """dnsmasq's configuration: addresses (or proxyDHCP), TFTP and, with ``prefix6``, IPv6 announcements; never DNS."""
+    """Dnsmasq's configuration: addresses (or proxyDHCP), TFTP and, with ``prefix6``, IPv6 announcements; never DNS."""
     lines = ["port=0", f"interface={site.interface}", "bind-interfaces", "no-ping", "log-dhcp", "enable-tftp"]
     lines += [f"tftp-root={site.folder}", f"dhcp-leasefile={site.state}/leases", f"pid-file={site.state}/dnsmasq.pid"]
     lines += _announcements(site) + ["# iPXE says that it is iPXE, by an option of its own", "dhcp-match=set:ipxe,175"]

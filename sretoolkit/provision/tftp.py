@@ -32,7 +32,19 @@ _COPIED = {
 }
 _GRUB = {"x86_64": ("x86_64-efi", "grub-efi-amd64-bin"), "arm64": ("arm64-efi", "grub-efi-arm64-bin")}
 _CPU = {"x86_64": "x86_64", "arm64": "arm64"}  # as GRUB names them
-_LOCAL = ("part_gpt", "part_msdos", "fat", "ext2", "search", "search_fs_file", "chain", "boot", "normal", "echo", "test")
+_LOCAL = (
+    "part_gpt",
+    "part_msdos",
+    "fat",
+    "ext2",
+    "search",
+    "search_fs_file",
+    "chain",
+    "boot",
+    "normal",
+    "echo",
+    "test",
+)
 _NET = (*_LOCAL, "efinet", "net", "tftp", "linux", "configfile", "sleep", "reboot")
 
 

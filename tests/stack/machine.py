@@ -142,11 +142,20 @@ class Machine:
             # romfile= (none): UEFI's own network client has to fetch the boot loader, as on a real card
             rom = "" if self.firmware == "bios" else ",romfile="
             command += ["-netdev", f"tap,id=net{number},ifname={self.rack.card()},script=no,downscript=no"]
-            command += ["-device", f"{self.card},id=nic{number},netdev=net{number},mac={mac},bootindex={number + 1}{rom}"]
+            command += [
+                "-device",
+                f"{self.card},id=nic{number},netdev=net{number},mac={mac},bootindex={number + 1}{rom}",
+            ]
         return command
 
     def _smbios(self) -> str:
-        texts = {"manufacturer": "SreToolkit", "product": "Rack", "serial": self.serial, "uuid": self.uuid, **self.smbios}
+        texts = {
+            "manufacturer": "SreToolkit",
+            "product": "Rack",
+            "serial": self.serial,
+            "uuid": self.uuid,
+            **self.smbios,
+        }
         return ",".join(["type=1", *(f"{key}={value.replace(',', ',,')}" for key, value in texts.items())])
 
     def _board(self) -> list[str]:

@@ -35,7 +35,11 @@ class Rack:
     def run(self, command: Sequence[str], *, place: str = "", check: bool = True, timeout: float = 60) -> str:
         """What a command prints that runs in this network."""
         done = subprocess.run(
-            self.command(command, place=place), capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL
+            self.command(command, place=place),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            stdin=subprocess.DEVNULL,
         )
         if check and done.returncode:
             raise RuntimeError(f"{' '.join(command)}: exit {done.returncode}: {done.stderr.strip()}")
@@ -57,7 +61,11 @@ class Rack:
         peer = f"p{len(self._places)}"
         _ip("link", "add", peer, "netns", self.name, "type", "veth", "peer", "name", "eth0", "netns", name)
         self.run(["ip", "link", "set", peer, "master", self.bridge, "up"])
-        for words in (["addr", "add", f"{address}/24", "dev", "eth0"], ["link", "set", "eth0", "up"], ["link", "set", "lo", "up"]):
+        for words in (
+            ["addr", "add", f"{address}/24", "dev", "eth0"],
+            ["link", "set", "eth0", "up"],
+            ["link", "set", "lo", "up"],
+        ):
             self.run(["ip", *words], place=name)
         return name
 

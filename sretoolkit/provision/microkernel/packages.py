@@ -69,7 +69,13 @@ def run(command: list[str], *, cwd: Path | None = None) -> str:
     """What a command prints; raises `ProvisionError` with its last words when it is missing or fails."""
     try:
         done = subprocess.run(
-            command, cwd=cwd, capture_output=True, stdin=subprocess.DEVNULL, text=True, errors="replace", timeout=_PATIENCE
+            command,
+            cwd=cwd,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+            timeout=_PATIENCE,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         hint = "on a system without it give the kernel and busybox as files"

@@ -26,7 +26,9 @@ class Qmp:
         except (OSError, ValueError) as error:
             self._socket.close()
             raise ProvisionError(
-                f"no QEMU answers at {path}: {error}", subject=str(path), hint="is it started with -qmp unix:PATH,server?"
+                f"no QEMU answers at {path}: {error}",
+                subject=str(path),
+                hint="is it started with -qmp unix:PATH,server?",
             ) from error
         except BaseException:
             self._socket.close()
