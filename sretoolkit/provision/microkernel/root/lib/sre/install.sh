@@ -25,6 +25,7 @@ install() {
   [ "$STATUS" = 200 ] || { say "the order $ORDER does not stand any more"; return; }
   began=$(seconds_up)
   set_mark || { fail "the disk $DISK cannot be written: $(tail -n 1 /run/write.err)"; return; }
+  stage writing "bytes:=0"
   stream || { [ -n "$WHY" ] && fail "$WHY"; return; }
   stage written "bytes:=$bytes" "seconds:=$(since "$began")"
   read_back || { fail "$WHY"; return; }
