@@ -27,7 +27,7 @@ def choice(node: Node | None, order: orders.Order | None) -> Choice:
     if order is not None and order.open:
         if order.kind == "installer":
             return "installer" if order.state == "accepted" else "disk" if order.state == "rebooting" else "microkernel"
-        return "disk" if order.state in ("seeded", "rebooting") else "microkernel"
+        return "disk" if order.state == "rebooting" else "microkernel"
     return "disk" if node.state in ("installed", "retired") else "microkernel"
 
 

@@ -237,7 +237,7 @@ class Desk:
         if not node.order or node.held or self._halted(tx):
             return wait
         order = orders.order_in(tx, node.order)
-        if order.state in ("rebooting", "seeded") and order.kind == "install":
+        if order.state == "rebooting" and order.kind == "install":
             return {"action": "reboot", "every": EVERY}
         if order.state == "ordered" and not self._turn(tx, order):
             return wait

@@ -26,10 +26,10 @@ OPEN = STAGES[:-1]
 _NEXT: Mapping[str, tuple[str, ...]] = {
     "ordered": ("accepted", "refused", "failed"),
     "accepted": ("writing", "refused", "failed", "accepted"),
-    "writing": ("writing", "written", "wiped", "failed", "accepted"),
-    "written": ("verified", "failed", "accepted"),
-    "verified": ("seeded", "rebooting", "failed", "accepted", "finished"),
-    "seeded": ("rebooting", "failed", "finished"),
+    "writing": ("writing", "written", "wiped", "failed", "accepted", "refused"),
+    "written": ("verified", "failed", "accepted", "refused"),
+    "verified": ("seeded", "rebooting", "failed", "accepted", "refused", "finished"),
+    "seeded": ("rebooting", "failed", "accepted", "refused", "finished"),  # its disk is not bootable yet: power may have gone
     "rebooting": ("rebooting", "finished"),
 }
 CONFIRMED = "erase-confirmed"

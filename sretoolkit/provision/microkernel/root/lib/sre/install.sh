@@ -25,6 +25,7 @@ install() {
   [ "$STATUS" = 200 ] || { say "the order $ORDER does not stand any more"; return; }
   began=$(seconds_up)
   set_mark || { fail "the disk $DISK cannot be written: $(tail -n 1 /run/write.err)"; return; }
+  stage writing "bytes:=0"
   stream || { [ -n "$WHY" ] && fail "$WHY"; return; }
   stage written "bytes:=$bytes" "seconds:=$(since "$began")"
   read_back || { fail "$WHY"; return; }
@@ -70,6 +71,7 @@ unpack() {
 stream() {
   local got
   rm -f /run/*.rc /run/first
+  exec 3<>"/dev/$DISK" || { WHY="the disk $DISK cannot be written"; return 1; }
   {
     wget -q -O - "$(order image)" 2>/run/fetch.err
     echo $? >/run/fetch.rc
@@ -77,16 +79,17 @@ stream() {
     unpack 2>/run/unpack.err
     echo $? >/run/unpack.rc
   } | {
-    dd bs=1M count=1 iflag=fullblock of=/run/first 2>/run/first.err
-    dd bs=1M iflag=fullblock of="/dev/$DISK" seek=1 conv=notrunc,fsync 2>/run/write.err
+    dd bs=1M count=1 iflag=fullblock of=/run/first 2>/run/write.err
+    dd bs=1M iflag=fullblock seek=1 conv=notrunc,fsync >&3 2>/run/write.err
     echo $? >/run/write.rc
     cat >/dev/null
     : >/run/stream.rc
   } &
   WHY=
   watch_stream || return 1
+  got=$(($(stat -c %s /run/first) + $(position) - MIB))
+  exec 3>&-
   [ -n "$WHY" ] && return 1
-  got=$(($(copied /run/first.err) + $(copied /run/write.err)))
   [ "$(cat /run/fetch.rc)" = 0 ] || WHY="the image broke off after $got bytes: $(tail -n 1 /run/fetch.err)"
   [ "$(cat /run/write.rc)" = 0 ] || WHY="the disk took $got bytes: $(tail -n 1 /run/write.err)"
   [ -n "$WHY" ] && return 1
@@ -95,10 +98,8 @@ stream() {
   [ -z "$WHY" ]
 }
 
-copied() { sed -n 's/^\([0-9][0-9]*\) bytes.*/\1/p' "$1" | tail -n 1; }
-
-# What has come to the disk so far, from the second MiB on.
-position() { sed -n 's/^pos:[^0-9]*//p' "/proc/$(pidof dd | cut -d' ' -f1)/fdinfo/1" 2>/dev/null; }
+# How far the disk is written, by the descriptor that is shared with the writer.
+position() { sed -n 's/^pos:[^0-9]*//p' "/proc/$$/fdinfo/3"; }
 
 # Tell of it every few seconds, and end it when it stands still or the order was taken back.
 watch_stream() {
@@ -120,6 +121,7 @@ watch_stream() {
     say "the order $ORDER was taken back; the disk $DISK stays marked as half-written"
     killall wget
     until [ -e /run/stream.rc ]; do sleep 0.1; done
+    exec 3>&-
     return 1
   done
 }
