@@ -272,6 +272,20 @@ def apply_command(folder: Path, prune: bool, **options: Any) -> None:
     carry_out(lambda registry: apply_folder(registry, folder, prune=prune), **options)
 
 
+@provision_command.command("import")
+@click.argument("system", type=click.Choice(["cobbler", "razor"]))
+@click.argument("source")
+@plan_options
+def import_command(system: str, source: str, **options: Any) -> None:
+    """Write down what another SYSTEM knows: cobbler (a folder of its collections, or its API), razor (a folder of JSON)."""
+    from sretoolkit.provision.importer import IMPORTERS
+
+    found = IMPORTERS[system]().read(source)
+    if not options["as_json"]:
+        _show(found.report(), as_json=False)
+    carry_out(found.plan, **options)
+
+
 def _registry() -> Any:
     from contextlib import contextmanager
 
