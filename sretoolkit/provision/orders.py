@@ -29,7 +29,13 @@ _NEXT: Mapping[str, tuple[str, ...]] = {
     "writing": ("writing", "written", "wiped", "failed", "accepted", "refused"),
     "written": ("verified", "failed", "accepted", "refused"),
     "verified": ("seeded", "rebooting", "failed", "accepted", "refused", "finished"),
-    "seeded": ("rebooting", "failed", "accepted", "refused", "finished"),  # its disk is not bootable yet: power may have gone
+    "seeded": (
+        "rebooting",
+        "failed",
+        "accepted",
+        "refused",
+        "finished",
+    ),  # its disk is not bootable yet: power may have gone
     "rebooting": ("rebooting", "finished"),
 }
 CONFIRMED = "erase-confirmed"

@@ -22,7 +22,10 @@ from pathlib import Path
 from sretoolkit.provision.microkernel.build import ROOT, build
 from sretoolkit.provision.microkernel.packages import Packages, unpack
 
-_CACHED = os.environ.get("SRETOOLKIT_STACK_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sretoolkit-stack"
+_CACHED = (
+    os.environ.get("SRETOOLKIT_STACK_CACHE")
+    or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sretoolkit-stack"
+)
 CACHE = Path(_CACHED) / "machines"
 _HERE = Path(__file__).parent
 _INSTALLED = _HERE / "installed"
@@ -126,16 +129,20 @@ def _disk(out: Path, arch: str, root: Path, loading: _Loading, *, size: int) -> 
     """``out/image.gz`` and what `_image` reads: GPT, an ESP that BIOS, UEFI and Secure Boot start from, an ext4 root."""
     work = out / "work"
     work.mkdir()
-    esp_size = max(40, (loading.kernel.stat().st_size + loading.initrd.stat().st_size) // _MIB + 16)  # 40: the least of FAT32
+    esp_size = max(
+        40, (loading.kernel.stat().st_size + loading.initrd.stat().st_size) // _MIB + 16
+    )  # 40: the least of FAT32
     image, esp, ext4 = work / "disk", work / "esp", work / "ext4"
     _sized(image, size * _MIB)
     first = 1 + esp_size  # MiB at which the root begins
-    parts = [f"-n1:2048:+{esp_size}M", "-t1:ef00", "-c1:ESP", f"-n2:{first * 2048}:0", "-t2:8300", "-c2:root", "-A2:set:2"]
+    parts = [f"-n1:2048:+{esp_size}M", "-t1:ef00", "-c1:ESP", f"-n2:{first * 2048}:0", "-t2:8300", "-c2:root"]
     _run("sgdisk", *parts, "-A1:set:2", str(image))
     _sized(esp, esp_size * _MIB)
     _run("mkfs.vfat", "-F", "32", "-n", "ESP", str(esp))
     _fill_esp(esp, arch, loading, work)
-    last = int(next(line for line in _run("sgdisk", "-i2", str(image)).splitlines() if "Last sector" in line).split()[2])
+    last = int(
+        next(line for line in _run("sgdisk", "-i2", str(image)).splitlines() if "Last sector" in line).split()[2]
+    )
     _sized(ext4, (last + 1) * _SECTOR - first * _MIB)
     _run("mkfs.ext4", "-q", "-F", "-L", "root", "-m", "0", "-d", str(root), str(ext4))
     for part, at in ((esp, 1), (ext4, first)):
@@ -161,7 +168,14 @@ def _fill_esp(esp: Path, arch: str, loading: _Loading, work: Path) -> None:
         files["EFI/BOOT/BOOTX64.EFI"] = tree / "usr/lib/shim/shimx64.efi.signed"
         files["EFI/BOOT/grubx64.efi"] = tree / "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed"
         files["EFI/debian/grub.cfg"] = work / "grub.cfg"
-        words = ["DEFAULT l", "TIMEOUT 1", "LABEL l", "KERNEL /vmlinuz", "INITRD /initrd", f"APPEND {loading.arguments}"]
+        words = [
+            "DEFAULT l",
+            "TIMEOUT 1",
+            "LABEL l",
+            "KERNEL /vmlinuz",
+            "INITRD /initrd",
+            f"APPEND {loading.arguments}",
+        ]
         (work / "syslinux.cfg").write_text("\n".join(words) + "\n")
         files["syslinux.cfg"] = work / "syslinux.cfg"
     _copy(esp, files)
@@ -190,9 +204,7 @@ def _packed(image: Path, out: Path) -> None:
 
 
 def _image(place: Path) -> Image:
-    return Image(
-        place / "image.gz", (place / "image.sha256").read_text(), int((place / "image.bytes").read_text())
-    )
+    return Image(place / "image.gz", (place / "image.sha256").read_text(), int((place / "image.bytes").read_text()))
 
 
 def _sized(path: Path, size: int) -> None:
@@ -204,7 +216,9 @@ def _run(*command: str, environment: Mapping[str, str] | None = None) -> str:
     own = {**os.environ, "MTOOLS_SKIP_CHECK": "1", **(environment or {})}
     done = subprocess.run(command, capture_output=True, text=True, timeout=1800, stdin=subprocess.DEVNULL, env=own)
     if done.returncode:
-        raise RuntimeError(f"{' '.join(command)}: exit {done.returncode}: {(done.stderr or done.stdout).strip()[-2000:]}")
+        raise RuntimeError(
+            f"{' '.join(command)}: exit {done.returncode}: {(done.stderr or done.stdout).strip()[-2000:]}"
+        )
     return done.stdout
 
 
