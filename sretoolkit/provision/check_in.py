@@ -14,20 +14,34 @@ from sretoolkit.provision import orders
 from sretoolkit.provision.entries import Policy
 from sretoolkit.provision.facts import cleaned, without_moments
 from sretoolkit.provision.matching import Decision, Matcher
-from sretoolkit.provision.node import MATCH_ON, Hardware, Node, shown, the_one
-from sretoolkit.provision.registry import change, node_in, note, put_node
+from sretoolkit.provision.node import IDENTITIES, MATCH_ON, Hardware, Node, shown, the_one
+from sretoolkit.provision.registry import change, node_in, note, notes, put_node
 from sretoolkit.store.store import Transaction
 
+_COUNTED_FOR = 50  # newcomers, before they are counted anew
 STILL_THERE = 15.0  # seconds after its last word in which a machine counts as running
 BOUND = ("matched", "installing", "installed")
 
 
-@dataclass(frozen=True)
 class Limits:
-    """How many machines that nobody has matched are kept, and by what a machine is recognised."""
+    """By what a machine is recognised, and how many that nobody has matched are kept; counted once for many newcomers."""
 
-    most_new: int = 5000
-    match_on: tuple[str, ...] = MATCH_ON
+    def __init__(self, most_new: int = 5000, match_on: tuple[str, ...] = MATCH_ON) -> None:
+        self.most_new = most_new
+        self.match_on = match_on
+        self._room = 0
+
+    def take(self, tx: Transaction) -> None:
+        """Room for one more; raises `Crowded` when there is none."""
+        if self._room <= 0:
+            rows = tx.execute("SELECT count(*) AS count FROM provision_nodes WHERE state = 'registered' AND held = ''")
+            self._room = min(self.most_new - int(rows[0]["count"]), _COUNTED_FOR)
+        if self._room <= 0:
+            raise Crowded(
+                f"{self.most_new} machines are waiting that no policy wants; no more are taken in",
+                hint="`sretoolkit provision nodes --state registered`: delete them, match them, or raise provision.most_new",
+            )
+        self._room -= 1
 
 
 class Crowded(ProvisionError):
@@ -74,12 +88,13 @@ def enter(tx: Transaction, arrival: Arrival, matcher: Matcher, limits: Limits) -
     tx.lock("provision-nodes")
     known = _recognised(tx, arrival, keys)
     node = _new(tx, arrival, limits) if known is None else _again(tx, arrival, known)
-    for key in arrival.hardware.keys(("uuid", "serial", "asset", "mac")):
-        tx.execute(
-            "INSERT INTO provision_identities (identity, node) VALUES (:key, :node) ON CONFLICT DO NOTHING",
-            key=key, node=node.id,
-        )  # fmt: skip
+    if known is None or known.hardware != arrival.hardware:
+        _identify(tx, node.id, arrival.hardware)
     before = "" if known is None else known.state
+    events = [("node-registered", {"hardware": shown(arrival.hardware)})] if known is None else []
+    notes(
+        tx, node.id, *events, ("node-booted", {"address": arrival.address, "firmware": arrival.facts.get("firmware")})
+    )
     node = bind(tx, node, matcher)
     token = secrets.token_urlsafe(32)
     tx.execute(
@@ -87,8 +102,15 @@ def enter(tx: Transaction, arrival: Arrival, matcher: Matcher, limits: Limits) -
         "ON CONFLICT (node) DO UPDATE SET token = :token, boot_id = :boot, address = :address, at = {now}",
         node=node.id, token=digest_of(token), boot=str(arrival.facts.get("boot_id", "")), address=arrival.address,
     )  # fmt: skip
-    note(tx, node.id, "node-booted", address=arrival.address, firmware=arrival.facts.get("firmware"))
     return Entered(node, token, (before, node.state))
+
+
+def _identify(tx: Transaction, node: str, hardware: Hardware) -> None:
+    keys = {f"key{place}": key for place, key in enumerate(hardware.keys(IDENTITIES))}
+    rows = ", ".join(f"(:{name}, :node)" for name in keys)
+    tx.execute(
+        f"INSERT INTO provision_identities (identity, node) VALUES {rows} ON CONFLICT DO NOTHING", node=node, **keys
+    )
 
 
 def bind(tx: Transaction, node: Node, matcher: Matcher) -> Node:
@@ -139,9 +161,11 @@ def _bound(tx: Transaction, node: Node, policy: Policy | None) -> Node:
 
 def host_name(tx: Transaction, policy: Policy, node: Node) -> str:
     """The name that a policy's pattern gives a machine; a name that another one has gets its id added."""
-    rows = tx.execute("SELECT count(*) AS count FROM provision_nodes WHERE policy = :policy", policy=policy.name)
     mac = node.hardware.macs[0].replace(":", "") if node.hardware.macs else node.id
-    words = {"id": node.id, "serial": node.hardware.serial or node.id, "mac": mac, "count": str(rows[0]["count"] + 1)}
+    words = {"id": node.id, "serial": node.hardware.serial or node.id, "mac": mac}
+    if "${count}" in policy.hostname:
+        sql = "SELECT count(*) AS count FROM provision_nodes WHERE policy = :policy"
+        words["count"] = str(tx.execute(sql, policy=policy.name)[0]["count"] + 1)
     name = policy.hostname
     for word, value in words.items():
         name = name.replace("${" + word + "}", "".join(char if char.isalnum() else "-" for char in value).strip("-"))
@@ -202,12 +226,7 @@ def _hold(tx: Transaction, node: Node, error: IdentityConflict, arrival: Arrival
 
 
 def _new(tx: Transaction, arrival: Arrival, limits: Limits) -> Node:
-    rows = tx.execute("SELECT count(*) AS count FROM provision_nodes WHERE state = 'registered' AND held = ''")
-    if rows[0]["count"] >= limits.most_new:
-        raise Crowded(
-            f"{rows[0]['count']} machines are waiting that no policy wants; no more are taken in",
-            hint="`sretoolkit provision nodes --state registered`; delete them, match them, or raise provision.most_new",
-        )
+    limits.take(tx)
     node = Node(id=f"n{secrets.token_hex(5)}", hardware=arrival.hardware, facts=arrival.facts, address=arrival.address)
     put_node(
         tx,
@@ -216,7 +235,6 @@ def _new(tx: Transaction, arrival: Arrival, limits: Limits) -> Node:
             "address": arrival.address,
         },
     )  # fmt: skip
-    note(tx, node.id, "node-registered", hardware=shown(arrival.hardware), address=arrival.address)
     return node
 
 

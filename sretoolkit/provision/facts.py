@@ -52,18 +52,22 @@ def size_of(disk: Mapping[str, Any]) -> str:
 
 
 def _clean(value: Any, deep: int, count: list[int]) -> Any:
+    """JSON data, so that every value is a dict, list, text, number, boolean or None."""
     count[0] += 1
     if deep > _MOST_DEEP or count[0] > _MOST_ITEMS:
         raise ProvisionError(f"facts are nested more than {_MOST_DEEP} deep or have more than {_MOST_ITEMS} entries")
-    if isinstance(value, Mapping):
-        return {_text(str(name))[:128]: _clean(item, deep + 1, count) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_clean(item, deep + 1, count) for item in value]
-    if isinstance(value, str):
+    kind = type(value)
+    if kind is str:
         return _text(value)
-    return value if value is None or isinstance(value, bool | int | float) else _text(str(value))
+    if kind is dict:
+        return {_text(name)[:128]: _clean(item, deep + 1, count) for name, item in value.items()}
+    if kind is list:
+        return [_clean(item, deep + 1, count) for item in value]
+    return value
 
 
 def _text(text: str) -> str:
+    if len(text) <= _LONGEST and text.isprintable():
+        return text
     clean = "".join(char if char.isprintable() else " " for char in text[: _LONGEST + 1])
     return clean if len(clean) <= _LONGEST else clean[: _LONGEST - 3] + "..."

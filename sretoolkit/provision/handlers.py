@@ -137,7 +137,7 @@ class Desk:
     def _check_in(self, tx: Transaction, request: Request) -> Response:
         arrival = Arrival.of(request.json(), request.address)
         entered = enter(tx, arrival, self.registry.matcher(tx), self.limits)
-        told = self._told(tx, node_in(tx, entered.node.id), self.base(request))
+        told = self._told(tx, entered.node, self.base(request))
         return Response.lines(node=entered.node.id, token=entered.token, **told)
 
     def _poll(self, tx: Transaction, request: Request) -> Response:

@@ -51,6 +51,11 @@ class Hardware:
         words = {name: _word(name, given.get(name)) for name in ("uuid", "serial", "asset")}
         return cls(**words, macs=tuple(sorted(found)))
 
+    @classmethod
+    def stored(cls, given: Mapping[str, Any]) -> Self:
+        """From `to_dict`, which was checked when it was written."""
+        return cls(given["uuid"], given["serial"], given["asset"], tuple(given["mac"]))
+
     def keys(self, match_on: Iterable[str] = MATCH_ON) -> list[str]:
         """``uuid=...``, ``serial=...``, ``mac=...``: what other machines must not have in common with this one."""
         single = [f"{name}={getattr(self, name)}" for name in match_on if name != "mac" and getattr(self, name)]

@@ -128,7 +128,7 @@ def node_of(row: Row) -> Node:
     state: State = row["state"]
     return Node(
         id=row["id"],
-        hardware=Hardware.of(json.loads(row["hardware"])),
+        hardware=Hardware.stored(json.loads(row["hardware"])),
         facts=json.loads(row["facts"]),
         metadata=json.loads(row["metadata"]),
         state=state,
@@ -139,10 +139,16 @@ def node_of(row: Row) -> Node:
 
 def note(tx: Transaction, node: str, event: str, **entry: Any) -> None:
     """Write down what happened to a machine."""
-    tx.execute(
-        "INSERT INTO provision_log (node, at, event, entry) VALUES (:node, {now}, :event, :entry)",
-        node=node, event=event, entry=json.dumps(entry, default=str),
-    )  # fmt: skip
+    notes(tx, node, (event, entry))
+
+
+def notes(tx: Transaction, node: str, *events: tuple[str, Mapping[str, Any]]) -> None:
+    """Write down several things that happened to a machine, in their order, in one statement."""
+    values: dict[str, Any] = {"node": node}
+    for place, (event, entry) in enumerate(events):
+        values |= {f"event{place}": event, f"entry{place}": json.dumps(entry, default=str)}
+    rows = ", ".join(f"(:node, {{now}}, :event{place}, :entry{place})" for place in range(len(events)))
+    tx.execute(f"INSERT INTO provision_log (node, at, event, entry) VALUES {rows}", **values)
 
 
 def change(tx: Transaction, node: str, **columns: Any) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.routing import Mount, Route
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from sretoolkit.config import Config
 from sretoolkit.errors import ConfigError
@@ -21,7 +23,20 @@ from sretoolkit.server.machines import Machines
 from sretoolkit.store import Store, open_store
 
 
-def make_app(config: Config, store: Store) -> Starlette:
+class Application:
+    """What machines ask goes straight to `Machines`: a storm of them is not led through what pages need."""
+
+    def __init__(self, pages: Starlette, machines: Machines) -> None:
+        self.pages = pages
+        self.machines = machines
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or begin and end with the server."""
+        machine = scope["type"] == "http" and scope["path"].startswith("/svc/")
+        await (self.machines if machine else self.pages)(scope, receive, send)
+
+
+def make_app(config: Config, store: Store) -> Application:
     """The application for one store."""
     batch = Batch(store)
     bandwidth = Bandwidth(int(config["provision.bandwidth"]) * 1e6)
@@ -33,17 +48,16 @@ def make_app(config: Config, store: Store) -> Starlette:
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         follower.start()
         yield
-        follower.close()
-        batch.close()
+        await asyncio.to_thread(follower.close)
 
-    return Starlette(routes=[Mount("/svc", app=machines), Route("/healthz", _health)], lifespan=lifespan)
+    return Application(Starlette(routes=[Route("/healthz", _health)], lifespan=lifespan), machines)
 
 
 async def _health(_request: Request) -> JSONResponse:
     return JSONResponse({"ok": True})
 
 
-def application() -> Starlette:
+def application() -> Application:
     """For the server's worker process: configuration and store as they are there."""
     config = Config.load()
     return make_app(config, open_store(config))

@@ -26,6 +26,7 @@ CREATE TABLE provision_nodes (
 );
 CREATE INDEX provision_nodes_state ON provision_nodes (state);
 CREATE INDEX provision_nodes_policy ON provision_nodes (policy);
+CREATE INDEX provision_nodes_hostname ON provision_nodes (hostname);
 
 -- Who has which identity: two machines cannot have the same one.
 CREATE TABLE provision_identities (identity TEXT PRIMARY KEY, node TEXT NOT NULL);
