@@ -74,7 +74,7 @@ def dnsmasq(site: Site) -> str:
     """Dnsmasq's configuration: addresses (or proxyDHCP), TFTP and, with ``prefix6``, IPv6 announcements; never DNS."""
     lines = ["port=0", f"interface={site.interface}", "bind-interfaces", "no-ping", "log-dhcp", "enable-tftp"]
     lines += [f"tftp-root={site.folder}", f"dhcp-leasefile={site.state}/leases", f"pid-file={site.state}/dnsmasq.pid"]
-    lines += _announcements(site) + ["# iPXE says that it is iPXE, by an option of its own", "dhcp-match=set:ipxe,175"]
+    lines += [*_announcements(site), "# iPXE says that it is iPXE, by an option of its own", "dhcp-match=set:ipxe,175"]
     lines += ["# and is told that there is no other proxyDHCP to wait for", "dhcp-option=tag:ipxe,encap:175,176,1b"]
     return _text(lines + (_proxied(site) if site.proxy else _given_out(site)))
 

@@ -99,7 +99,7 @@ def discover(nodes: list[str], *, patience: timedelta = timedelta(minutes=30), c
     return Plan(f"discover {len(found)} machine{'s' * (len(found) != 1)}", items)
 
 
-def power_up(node: Node) -> list[Step]:
+def power_up(node: Node) -> list[Step | Gate]:
     """Boot a machine from the network by its management controller; nothing where ``power`` is not in its metadata."""
     given = node.metadata.get("power")
     if not given:

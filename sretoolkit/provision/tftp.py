@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tarfile
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ _LOCAL = (
     "test",
 )
 _NET = (*_LOCAL, "efinet", "net", "tftp", "linux", "configfile", "sleep", "reboot")
+_FROM_TFTP = "set root=(tftp,$net_default_server)\nset prefix=($root)/grub\nconfigfile /grub/grub.cfg\n"
 
 
 @dataclass(frozen=True)
@@ -105,18 +107,23 @@ class TftpFolder:
         if not modules or not shutil.which("grub-mkimage"):
             lacking = package if not modules else "grub-common"
             return {name: lacking for name in names.values() if name}
-        self._image(names["local"], modules, grub_local(arch), _LOCAL)
+        self._image(names["local"], modules, grub_local(arch), (*_LOCAL, "memdisk", "tar"))
         if names["net"]:
-            config = "set root=(tftp,$net_default_server)\nset prefix=($root)/grub\nconfigfile /grub/grub.cfg\n"
-            self._image(names["net"], modules, config, _NET)
+            self._image(names["net"], modules, _FROM_TFTP, _NET, simple=True)
         return {}
 
-    def _image(self, name: str, modules: Path, config: str, wanted: Sequence[str]) -> None:
+    def _image(self, name: str, modules: Path, config: str, wanted: Sequence[str], *, simple: bool = False) -> None:
+        """A GRUB image with its configuration in it; what is not ``simple`` (if, for) lies in a small archive inside."""
         with tempfile.TemporaryDirectory(prefix="grub-") as temporary:
             work = Path(temporary)
             (work / "grub.cfg").write_text(config)
-            command = ["grub-mkimage", "-d", str(modules), "-O", modules.name, "-c", str(work / "grub.cfg")]
-            run([*command, "-p", "/grub", "-o", str(work / "image"), *wanted])
+            where = ["-p", "/grub", "-c", str(work / "grub.cfg")]
+            if not simple:
+                with tarfile.open(work / "archive", "w", format=tarfile.USTAR_FORMAT) as archive:
+                    archive.add(work / "grub.cfg", "grub/grub.cfg", filter=_of_no_time)
+                where = ["-p", "(memdisk)/grub", "-m", str(work / "archive")]
+            command = ["grub-mkimage", "-d", str(modules), "-O", modules.name, *where, "-o", str(work / "image")]
+            run([*command, *wanted])
             self._put(name, work / "image")
 
     def _put(self, name: str, source: Path) -> None:
@@ -138,3 +145,9 @@ class TftpFolder:
             source = Path(temporary) / "text"
             source.write_text(text)
             self._put(name, source)
+
+
+def _of_no_time(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    entry.mtime = entry.uid = entry.gid = 0
+    entry.uname = entry.gname = ""
+    return entry

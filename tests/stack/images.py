@@ -14,7 +14,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +53,7 @@ def loaders() -> list[Path]:
 
 def microkernel(arch: str = "x86_64") -> Path:
     """A folder with ``ARCH/{kernel,initrd}``, built from the sources as they are now."""
-    with _made(f"microkernel-{arch}-{_digest(ROOT)}") as (place, missing):
+    with made(f"microkernel-{arch}-{digest(ROOT)}") as (place, missing):
         if missing:
             build(missing, arch=arch, flavour=_cloud(arch), cache=CACHE)
     return place
@@ -61,7 +61,7 @@ def microkernel(arch: str = "x86_64") -> Path:
 
 def small(arch: str = "x86_64") -> Image:
     """64 MiB (arm64: 128): an ESP with a kernel, and an ext4 root for the seed. What it starts is `installed/init`."""
-    with _made(f"small-{arch}-{_digest(ROOT, _INSTALLED, Path(__file__))}") as (place, missing):
+    with made(f"small-{arch}-{digest(ROOT, _INSTALLED, Path(__file__))}") as (place, missing):
         if missing:
             with tempfile.TemporaryDirectory(dir=CACHE) as temporary:
                 work = Path(temporary)
@@ -70,13 +70,13 @@ def small(arch: str = "x86_64") -> Image:
                 (root / "etc").mkdir(parents=True)
                 (root / "etc/os-release").write_text('PRETTY_NAME="small test image"\n')
                 console = "ttyAMA0" if arch == "arm64" else "ttyS0"
-                loading = _Loading(system.kernel, system.initrd, f"console={console} panic=3 loglevel=4")
-                _disk(missing, arch, root, loading, size=128 if arch == "arm64" else 64)
-    return _image(place)
+                loading = Loading(system.kernel, system.initrd, f"console={console} panic=3 loglevel=4")
+                disk(missing, arch, root, loading, size=128 if arch == "arm64" else 64)
+    return image_in(place)
 
 
 @dataclass(frozen=True)
-class _Loading:
+class Loading:
     """What an image's boot loaders start."""
 
     kernel: Path
@@ -85,7 +85,7 @@ class _Loading:
 
 
 @contextmanager
-def _made(name: str) -> Iterator[tuple[Path, Path | None]]:
+def made(name: str) -> Iterator[tuple[Path, Path | None]]:
     """The place of something in the cache, and where to make it if it is not there yet; one process makes it."""
     CACHE.mkdir(parents=True, exist_ok=True)
     place = CACHE / name
@@ -102,7 +102,7 @@ def _made(name: str) -> Iterator[tuple[Path, Path | None]]:
             shutil.rmtree(work, ignore_errors=True)
 
 
-def _digest(*parts: Path) -> str:
+def digest(*parts: Path) -> str:
     """Of the names and contents of files, also below folders."""
     whole = hashlib.sha256()
     for part in parts:
@@ -117,7 +117,7 @@ def _cloud(arch: str) -> str:
 
 
 def _tree(arch: str) -> Path:
-    with _made(f"loaders-{arch}") as (place, missing):
+    with made(f"loaders-{arch}") as (place, missing):
         if missing:
             packages = Packages(CACHE / f"apt-{arch}", arch)
             for name in _LOADERS[arch]:
@@ -125,8 +125,8 @@ def _tree(arch: str) -> Path:
     return place
 
 
-def _disk(out: Path, arch: str, root: Path, loading: _Loading, *, size: int) -> None:
-    """``out/image.gz`` and what `_image` reads: GPT, an ESP that BIOS, UEFI and Secure Boot start from, an ext4 root."""
+def disk(out: Path, arch: str, root: Path, loading: Loading, *, size: int) -> None:
+    """``out/image.gz`` and what `image_in` reads: GPT, an ESP that BIOS, UEFI and Secure Boot start from, an ext4 root."""
     work = out / "work"
     work.mkdir()
     esp_size = max(
@@ -135,33 +135,23 @@ def _disk(out: Path, arch: str, root: Path, loading: _Loading, *, size: int) -> 
     image, esp, ext4 = work / "disk", work / "esp", work / "ext4"
     _sized(image, size * _MIB)
     first = 1 + esp_size  # MiB at which the root begins
-    parts = [
-        f"-n1:2048:+{esp_size}M",
-        "-t1:ef00",
-        "-c1:ESP",
-        f"-n2:{first * 2048}:0",
-        "-t2:8300",
-        "-c2:root",
-        "-A2:set:2",
-    ]
-    _run("sgdisk", *parts, "-A1:set:2", str(image))
+    parts = [f"-n1:2048:+{esp_size}M", "-t1:ef00", "-c1:ESP", f"-n2:{first * 2048}:0", "-t2:8300", "-c2:root"]
+    run("sgdisk", *parts, "-A1:set:2", str(image))
     _sized(esp, esp_size * _MIB)
-    _run("mkfs.vfat", "-F", "32", "-n", "ESP", str(esp))
+    run("mkfs.vfat", "-F", "32", "-n", "ESP", str(esp))
     _fill_esp(esp, arch, loading, work)
-    last = int(
-        next(line for line in _run("sgdisk", "-i2", str(image)).splitlines() if "Last sector" in line).split()[2]
-    )
+    last = int(next(line for line in run("sgdisk", "-i2", str(image)).splitlines() if "Last sector" in line).split()[2])
     _sized(ext4, (last + 1) * _SECTOR - first * _MIB)
-    _run("mkfs.ext4", "-q", "-F", "-L", "root", "-m", "0", "-d", str(root), str(ext4))
+    run("mkfs.ext4", "-q", "-F", "-L", "root", "-m", "0", "-d", str(root), str(ext4))
     for part, at in ((esp, 1), (ext4, first)):
-        _run("dd", f"if={part}", f"of={image}", "bs=1M", f"seek={at}", "conv=notrunc,sparse")
+        run("dd", f"if={part}", f"of={image}", "bs=1M", f"seek={at}", "conv=notrunc,sparse")
     if arch == "x86_64":
-        _run("dd", f"if={_MBR}", f"of={image}", "bs=440", "count=1", "conv=notrunc")
+        run("dd", f"if={_MBR}", f"of={image}", "bs=440", "count=1", "conv=notrunc")
     _packed(image, out)
     shutil.rmtree(work)
 
 
-def _fill_esp(esp: Path, arch: str, loading: _Loading, work: Path) -> None:
+def _fill_esp(esp: Path, arch: str, loading: Loading, work: Path) -> None:
     files: dict[str, Path] = {"vmlinuz": loading.kernel, "initrd": loading.initrd}
     tree = _tree(arch)
     grub = f"set timeout=0\nsearch --no-floppy --set=root --label ESP\nlinux /vmlinuz {loading.arguments}\ninitrd /initrd\nboot\n"
@@ -169,7 +159,7 @@ def _fill_esp(esp: Path, arch: str, loading: _Loading, work: Path) -> None:
     if arch == "arm64":
         made = ["-d", str(tree / "usr/lib/grub/arm64-efi"), "-O", "arm64-efi", "-p", "/", "-c", str(work / "grub.cfg")]
         wanted = ["part_gpt", "fat", "linux", "search", "search_label", "normal", "boot"]
-        _run("grub-mkimage", *made, "-o", str(work / "BOOTAA64.EFI"), *wanted)
+        run("grub-mkimage", *made, "-o", str(work / "BOOTAA64.EFI"), *wanted)
         files["EFI/BOOT/BOOTAA64.EFI"] = work / "BOOTAA64.EFI"
     else:
         # signed by Microsoft, then by Debian; this GRUB's folder is burnt in
@@ -188,7 +178,7 @@ def _fill_esp(esp: Path, arch: str, loading: _Loading, work: Path) -> None:
         files["syslinux.cfg"] = work / "syslinux.cfg"
     _copy(esp, files)
     if arch == "x86_64":
-        _run("syslinux", "--install", str(esp))
+        run("syslinux", "--install", str(esp))
         with esp.open("r+b") as made_esp:
             for sector in (0, 6):  # the boot sector and its copy say where the partition begins; BIOS needs it right
                 made_esp.seek(sector * _SECTOR + 28)
@@ -199,19 +189,20 @@ def _copy(esp: Path, files: Mapping[str, Path]) -> None:
     """Files into a FAT image that is not mounted."""
     folders = {str(parent) for name in files for parent in Path(name).parents if str(parent) != "."}
     for folder in sorted(folders):
-        _run("mmd", "-i", str(esp), f"::/{folder}")
+        run("mmd", "-i", str(esp), f"::/{folder}")
     for name, source in files.items():
-        _run("mcopy", "-i", str(esp), str(source), f"::/{name}")
+        run("mcopy", "-i", str(esp), str(source), f"::/{name}")
 
 
 def _packed(image: Path, out: Path) -> None:
     with image.open("rb") as raw, gzip.GzipFile(out / "image.gz", "wb", compresslevel=1, mtime=0) as packed:
         shutil.copyfileobj(raw, packed, _MIB)
-    (out / "image.sha256").write_text(_run("sha256sum", str(image)).split()[0])
+    (out / "image.sha256").write_text(run("sha256sum", str(image)).split()[0])
     (out / "image.bytes").write_text(str(image.stat().st_size))
 
 
-def _image(place: Path) -> Image:
+def image_in(place: Path) -> Image:
+    """The image that `disk` made there."""
     return Image(place / "image.gz", (place / "image.sha256").read_text(), int((place / "image.bytes").read_text()))
 
 
@@ -220,7 +211,8 @@ def _sized(path: Path, size: int) -> None:
         made.truncate(size)
 
 
-def _run(*command: str, environment: Mapping[str, str] | None = None) -> str:
+def run(*command: str, environment: Mapping[str, str] | None = None) -> str:
+    """What a command prints; raises `RuntimeError` with its last words when it fails."""
     own = {**os.environ, "MTOOLS_SKIP_CHECK": "1", **(environment or {})}
     done = subprocess.run(command, capture_output=True, text=True, timeout=1800, stdin=subprocess.DEVNULL, env=own)
     if done.returncode:
@@ -230,11 +222,13 @@ def _run(*command: str, environment: Mapping[str, str] | None = None) -> str:
     return done.stdout
 
 
-def main(wanted: Sequence[str] = ("x86_64", "arm64")) -> None:
+def main() -> None:
     """Make everything that is not there yet."""
-    for arch in wanted:
+    from tests.stack.debian import debian
+
+    for arch in _LOADERS:
         print(microkernel(arch), small(arch).path, sep="\n")
-    print(*loaders(), sep="\n")
+    print(*loaders(), debian().path, sep="\n")
 
 
 if __name__ == "__main__":

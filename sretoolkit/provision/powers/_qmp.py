@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -46,6 +47,11 @@ class Qmp:
             if "error" in told:
                 said = told["error"].get("desc", told["error"])
                 raise ProvisionError(f"QEMU at {self.path} refused {command}: {said}", subject=str(self.path))
+
+    def peer(self) -> int:
+        """QEMU's process id."""
+        told = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        return int(struct.unpack("3i", told)[0])
 
     def close(self) -> None:
         """Close the connection; the machine runs on."""

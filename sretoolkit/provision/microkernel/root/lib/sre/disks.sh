@@ -34,10 +34,10 @@ forget() {
   echo 3 >/proc/sys/vm/drop_caches
 }
 
-fingerprint() { forget "$1"; head -c $MIB "/dev/$1" | sha256sum | cut -c1-64; }
+fingerprint() { forget "$1"; dd if="/dev/$1" bs=1M count=1 2>/dev/null | sha256sum | cut -c1-64; }
 
 # window DEVICE OFFSET BYTES: so many bytes as hexadecimal digits
-window() { tail -c +$(($2 + 1)) "$1" 2>/dev/null | head -c "$3" | hexdump -v -e '1/1 "%02x"'; }
+window() { dd if="$1" bs=64k skip="$2" count="$3" iflag=skip_bytes,count_bytes 2>/dev/null | hexdump -v -e '1/1 "%02x"'; }
 
 # little HEX: a little-endian number
 little() {

@@ -128,8 +128,10 @@ watch_stream() {
 
 # read_back: sums the first MiB as it was kept, and all the rest as the disk gives it. Sets sum.
 read_back() {
+  local rest
   forget "$DISK"
-  sum=$({ cat /run/first; dd if="/dev/$DISK" bs=1M skip=1 2>/dev/null; } | head -c "$bytes" | sha256sum | cut -c1-64)
+  rest=$((bytes > MIB ? bytes - MIB : 0))
+  sum=$({ cat /run/first; dd if="/dev/$DISK" bs=1M skip=1 count=$rest iflag=count_bytes 2>/dev/null; } | sha256sum | cut -c1-64)
   [ "$sum" = "$(order image_sha256)" ] && return
   WHY="what was read back has the sha256 $sum, the image should have $(order image_sha256)"
   return 1
@@ -186,7 +188,7 @@ plant() {
 finish() {
   dd if=/run/first of="/dev/$DISK" bs=1M conv=notrunc,fsync 2>/run/write.err || { WHY="the first MiB cannot be written"; return 1; }
   forget "$DISK"
-  head -c "$(stat -c %s /run/first)" "/dev/$DISK" | cmp -s - /run/first && return
+  dd if="/dev/$DISK" bs=1M count="$(stat -c %s /run/first)" iflag=count_bytes 2>/dev/null | cmp -s - /run/first && return
   WHY="the first MiB reads back otherwise than it was written"
   return 1
 }
@@ -205,8 +207,8 @@ wipe() {
   forget "$DISK"
   left=$(tr -d '\000' <"/dev/$DISK" | head -c 1 | wc -c)
   [ "$left" = 0 ] || { fail "the disk $DISK still holds something after it was overwritten"; return; }
-  head=$(head -c $MIB "/dev/$DISK" | sha256sum | cut -c1-64)
-  tail=$(tail -c $MIB "/dev/$DISK" | sha256sum | cut -c1-64)
+  head=$(fingerprint "$DISK")
+  tail=$(dd if="/dev/$DISK" bs=512 skip=$((whole / 512 - 2048)) count=2048 2>/dev/null | sha256sum | cut -c1-64)
   stage wiped "method=zeros" "zero_bytes:=$whole" "first_mib=$head" "last_mib=$tail" "serial=$(disk_serial "$DISK")"
   go_on "$(order then)"
 }
