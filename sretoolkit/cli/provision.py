@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +26,14 @@ class _Declared(click.Group):
         """Those that read, and those that change."""
         from sretoolkit.provision.commands import COMMANDS
 
+        import_module("sretoolkit.cli.provision_boot")  # adds its own
         return sorted([*super().list_commands(ctx), *COMMANDS])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Made when it is wanted."""
         from sretoolkit.provision.commands import COMMANDS
 
+        import_module("sretoolkit.cli.provision_boot")  # adds its own
         found = super().get_command(ctx, cmd_name)
         return found or (_made(COMMANDS[cmd_name]) if cmd_name in COMMANDS else None)
 

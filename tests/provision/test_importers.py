@@ -37,7 +37,7 @@ RAZOR: dict[str, list[dict[str, Any]]] = {
     ],
     "hooks": [{"name": "cmdb", "hook_type": "cmdb", "configuration": {}}],
     "nodes": [
-        {"name": "node1", "hw_info": {"mac": ["52-54-00-00-00-01"], "serial": "SN1", "uuid": "U-1"}, 
+        {"name": "node1", "hw_info": {"mac": ["52-54-00-00-00-01"], "serial": "SN1", "uuid": "U-1"},
          "state": {"installed": "web"}, "hostname": "web1.example", "metadata": {"rack": "a1"}, "root_password": "hunter2",
          "ipmi": {"hostname": "10.1.0.1", "username": "admin"}},
         {"name": "node2", "hw_info": {"mac": ["52-54-00-00-00-02"]}, "state": {"installed": False}},
