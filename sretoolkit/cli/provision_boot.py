@@ -15,9 +15,7 @@ from sretoolkit.cli.provision import provision_command
 @click.option(
     "--flavour", default="", help='Debian\'s kernel: "amd64" for any machine, "cloud-amd64" for virtual ones.'
 )
-@click.option(
-    "--kernel", type=click.Path(path_type=Path, exists=True), help="A kernel package, or a folder, instead of Debian's."
-)
+@click.option("--kernel", type=click.Path(path_type=Path, exists=True), help="A kernel package or folder, instead.")
 @click.option("--busybox", type=click.Path(path_type=Path, exists=True), help="A static busybox, or its package.")
 @click.option("--out", type=click.Path(path_type=Path), help="The folder; the server's own without it.")
 def microkernel_command(arch: str, flavour: str, kernel: Path | None, busybox: Path | None, out: Path | None) -> None:
@@ -68,12 +66,8 @@ def dhcp_command(server: str, **options: Any) -> None:
     from sretoolkit.provision import dhcp
 
     config = Config.load()
-    site = dhcp.Site(
-        api=str(config["provision.url"]) or "http://localhost:8080",
-        folder=str(_folder() / "tftp"),
-        state=str(_folder()),
-        **options,
-    )
+    api = str(config["provision.url"]) or "http://localhost:8080"
+    site = dhcp.Site(api=api, folder=str(_folder() / "tftp"), state=str(_folder()), **options)
     made = {"dnsmasq": dhcp.dnsmasq, "isc-dhcpd": dhcp.isc_dhcpd, "kea": dhcp.kea}[server]
     click.echo(made(site), nl=False)
 
