@@ -120,8 +120,8 @@ class TftpFolder:
             where = ["-p", "/grub", "-c", str(work / "grub.cfg")]
             if not simple:
                 with tarfile.open(work / "archive", "w", format=tarfile.USTAR_FORMAT) as archive:
-                    archive.add(work / "grub.cfg", "grub/grub.cfg", filter=_of_no_time)
-                where = ["-p", "(memdisk)/grub", "-m", str(work / "archive")]
+                    archive.add(work / "grub.cfg", "boot/grub/grub.cfg", filter=_of_no_time)
+                where = ["-p", "(memdisk)/boot/grub", "-m", str(work / "archive")]
             command = ["grub-mkimage", "-d", str(modules), "-O", modules.name, *where, "-o", str(work / "image")]
             run([*command, *wanted])
             self._put(name, work / "image")
