@@ -7,12 +7,12 @@ An order goes ``ordered`` -> ``accepted`` (the machine has checked that it is th
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from sretoolkit.errors import ProvisionError
+from sretoolkit.journal import digest
 from sretoolkit.provision.entries import Policy, Repo, read
 from sretoolkit.provision.facts import disk_of, size_of
 from sretoolkit.provision.node import Node
@@ -85,12 +85,14 @@ def decided(node: Node, policy: Policy, *, disk: str = "", erase_confirmed: str 
     if kind in WRITING:
         chosen = disk_of(node.disks, disk or policy.disk)
         _erasable(node, chosen, erase_confirmed)
-    return Order(
-        id=f"o{secrets.token_hex(6)}", node=node.id, kind=kind, policy=policy.name, task=policy.task, repo=policy.repo,
+    order = Order(
+        id="", node=node.id, kind=kind, policy=policy.name, task=policy.task, repo=policy.repo,
         hardware=node.hardware.to_dict(),
         disk={name: chosen.get(name) for name in ("name", "serial", "bytes", "fingerprint") if chosen},
         hostname=node.hostname, erase_confirmed=erase_confirmed,
     )  # fmt: skip
+    # the same decision has the same name, so that a plan that was made, approved and made again is the same plan
+    return replace(order, id=f"o{digest({'order': order.to_dict(), 'earlier': node.orders})[:12]}")
 
 
 def give(tx: Transaction, order: Order) -> None:
@@ -111,6 +113,7 @@ def give(tx: Transaction, order: Order) -> None:
     )  # fmt: skip
     if made:
         change(tx, order.node, order_id=order.id)
+        tx.execute("UPDATE provision_nodes SET orders = orders + 1 WHERE id = :node", node=order.node)
         note(tx, order.node, "ordered", order=order.id, kind=order.kind, policy=order.policy, disk=dict(order.disk))
 
 
