@@ -40,7 +40,6 @@ _NEXT: Mapping[str, tuple[str, ...]] = {
     "rebooting": ("rebooting", "finished"),
 }
 _DONE = {"wipe": ("wiped", "retired", ""), "boot": ("booted-once", "", ""), "rescue": ("rescued", "", "")}
-CONFIRMED = "erase-confirmed"
 RUNNING = STAGES[1:6]
 
 
@@ -143,14 +142,10 @@ def advance(tx: Transaction, order_id: str, stage: str, report: Mapping[str, Any
     return replace(order, state=stage)
 
 
-def confirmed(tx: Transaction, order_id: str, node: str) -> bool:
-    """Whether a person has said that what is on this order's disk may go."""
-    return _noted(tx, CONFIRMED, order_id, node)
-
-
 def was_accepted(tx: Transaction, order_id: str, node: str) -> bool:
     """Whether the machine had accepted an order, so that its disk may have been written."""
-    return _noted(tx, "stage-accepted", order_id, node)
+    rows = tx.execute("SELECT entry FROM provision_log WHERE node = :node AND event = 'stage-accepted'", node=node)
+    return any(json.loads(row["entry"]).get("order") == order_id for row in rows)
 
 
 def order_in(tx: Transaction, order_id: str) -> Order:
@@ -185,11 +180,6 @@ def repo_in(tx: Transaction, name: str) -> Repo:
     found = read("repo", json.loads(rows[0]["document"]))
     assert isinstance(found, Repo)
     return found
-
-
-def _noted(tx: Transaction, event: str, order_id: str, node: str) -> bool:
-    rows = tx.execute("SELECT entry FROM provision_log WHERE node = :node AND event = :event", node=node, event=event)
-    return any(json.loads(row["entry"]).get("order") == order_id for row in rows)
 
 
 def _free(node: Node) -> None:

@@ -14,7 +14,10 @@ from sretoolkit.store import Store
 from sretoolkit.store.store import Row, Transaction
 
 _REVISION = "SELECT value FROM meta WHERE key = 'provision'"
-_NODE = "id, hardware, facts, metadata, state, policy, installed, hostname, host_key, held, order_id, orders, address, registered, seen"
+_NODE = (
+    "id, hardware, facts, metadata, state, policy, installed, hostname, host_key, held, order_id, orders, address, "
+    "registered, seen"
+)
 
 
 class Registry:
