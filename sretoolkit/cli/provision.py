@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +26,14 @@ class _Declared(click.Group):
         """Those that read, and those that change."""
         from sretoolkit.provision.commands import COMMANDS
 
+        import_module("sretoolkit.cli.provision_boot")  # adds its own
         return sorted([*super().list_commands(ctx), *COMMANDS])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Made when it is wanted."""
         from sretoolkit.provision.commands import COMMANDS
 
+        import_module("sretoolkit.cli.provision_boot")  # adds its own
         found = super().get_command(ctx, cmd_name)
         return found or (_made(COMMANDS[cmd_name]) if cmd_name in COMMANDS else None)
 
@@ -270,6 +273,20 @@ def apply_command(folder: Path, prune: bool, **options: Any) -> None:
     if not cases.ok:
         raise ProvisionError(f"the cases of {folder} do not come out as they expect", hint=str(cases))
     carry_out(lambda registry: apply_folder(registry, folder, prune=prune), **options)
+
+
+@provision_command.command("import")
+@click.argument("system", type=click.Choice(["cobbler", "razor"]))
+@click.argument("source")
+@plan_options
+def import_command(system: str, source: str, **options: Any) -> None:
+    """Write down what another SYSTEM knows: cobbler (a folder of its collections, or its API), razor (a folder of JSON)."""
+    from sretoolkit.provision.importer import IMPORTERS
+
+    found = IMPORTERS[system]().read(source)
+    if not options["as_json"]:
+        _show(found.report(), as_json=False)
+    carry_out(found.plan, **options)
 
 
 def _registry() -> Any:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sretoolkit.provision.entries import Broker, Hook, Policy, Repo, Tag
     from sretoolkit.provision.host import discover, install, retire
     from sretoolkit.provision.node import Node
-    from sretoolkit.provision.overview import board, describe, explain, foresee
+    from sretoolkit.provision.overview import board, describe, explain, foresee, try_rule
     from sretoolkit.provision.registry import Registry
 
 _HOMES = {
@@ -33,9 +33,10 @@ _HOMES = {
     "foresee": "sretoolkit.provision.overview",
     "install": "sretoolkit.provision.host",
     "retire": "sretoolkit.provision.host",
+    "try_rule": "sretoolkit.provision.overview",
 }
 __all__ = [
     "Broker", "Hook", "Node", "Policy", "Registry", "Repo", "Tag", "board", "describe", "discover", "explain", "foresee",
-    "install", "retire",
+    "install", "retire", "try_rule",
 ]  # fmt: skip
 __getattr__ = lazily(__name__, _HOMES)

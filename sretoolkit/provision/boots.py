@@ -25,7 +25,7 @@ def choice(node: Node | None, order: orders.Order | None) -> Choice:
     if node is None:
         return "microkernel"
     if order is not None and order.open:
-        if order.kind == "installer":
+        if order.kind in ("installer", "boot"):
             return "installer" if order.state == "accepted" else "disk" if order.state == "rebooting" else "microkernel"
         return "disk" if order.state == "rebooting" else "microkernel"
     return "disk" if node.state in ("installed", "retired") else "microkernel"
@@ -42,7 +42,10 @@ def next_boot(tx: Transaction, desk: Desk, request: Request) -> str:
     if chosen == "disk":
         return boot.local_script(request.query.get("platform", ""), image=f"{base}/svc/loader/local-{arch}.efi")
     if chosen == "installer" and order is not None:
-        return _installer(tx, desk, order, base)
+        script = _installer(tx, desk, order, base)
+        if order.kind == "boot":
+            orders.advance(tx, order.id, "finished", {})
+        return script
     return boot.microkernel_script(base, arch, consoles=desk.config["provision.consoles"])
 
 

@@ -163,12 +163,15 @@ def host_name(tx: Transaction, policy: Policy, node: Node) -> str:
     """The name that a policy's pattern gives a machine; a name that another one has gets its id added."""
     mac = node.hardware.macs[0].replace(":", "") if node.hardware.macs else node.id
     words = {"id": node.id, "serial": node.hardware.serial or node.id, "mac": mac}
+    words["hostname"] = str(node.metadata.get("hostname") or node.id)
     if "${count}" in policy.hostname:
         sql = "SELECT count(*) AS count FROM provision_nodes WHERE policy = :policy"
         words["count"] = str(tx.execute(sql, policy=policy.name)[0]["count"] + 1)
     name = policy.hostname
     for word, value in words.items():
-        name = name.replace("${" + word + "}", "".join(char if char.isalnum() else "-" for char in value).strip("-"))
+        name = name.replace(
+            "${" + word + "}", "".join(char if char.isalnum() or char == "." else "-" for char in value).strip("-.")
+        )
     taken = tx.execute("SELECT 1 FROM provision_nodes WHERE hostname = :name AND id <> :node", name=name, node=node.id)
     first, dot, rest = name.partition(".")
     return f"{first}-{node.id}{dot}{rest}" if taken else name

@@ -133,7 +133,7 @@ class Policy(Document):
     repo: Annotated[str, "what is installed"] = ""
     tags: Annotated[tuple[str, ...], "all of these must be true of the machine; none: every machine"] = ()
     broker: Annotated[str, "who takes over afterwards"] = ""
-    hostname: Annotated[str, "pattern: ${id}, ${serial}, ${mac}, ${count}"] = "${id}"
+    hostname: Annotated[str, "pattern: ${id}, ${serial}, ${mac}, ${count}, ${hostname} (of its metadata)"] = "${id}"
     root_password: Annotated[
         str, "reference to the hash of its password (env:X, file:/p, vault:...); never the password"
     ] = ""

@@ -137,7 +137,11 @@ class Desk:
     def _check_in(self, tx: Transaction, request: Request) -> Response:
         arrival = Arrival.of(request.json(), request.address)
         entered = enter(tx, arrival, self.registry.matcher(tx), self.limits)
-        told = self._told(tx, entered.node, self.base(request))
+        node = entered.node
+        if node.order and (order := orders.order_in(tx, node.order)).kind == "rescue" and order.state == "accepted":
+            orders.advance(tx, order.id, "finished", {})  # it has left the rescue shell by a reboot
+            node = node_in(tx, node.id)
+        told = self._told(tx, node, self.base(request))
         return Response.lines(node=entered.node.id, token=entered.token, **told)
 
     def _poll(self, tx: Transaction, request: Request) -> Response:
@@ -248,8 +252,12 @@ class Desk:
         meant |= {f"disk_{name}": order.disk.get(name) for name in ("serial", "name", "bytes", "fingerprint")}
         if order.kind == "wipe":
             return {"action": "wipe", "every": EVERY, "order": order.id, **meant}
-        if order.kind == "installer":
-            return self._to_installer(tx, node, order)
+        if order.kind == "rescue":
+            if order.state == "ordered":
+                orders.advance(tx, order.id, "accepted", {})
+            return {"action": "rescue", "every": EVERY}
+        if order.kind in ("installer", "boot"):
+            return self._to_installer(tx, node_in(tx, node.id), order)
         repo = orders.repo_in(tx, order.repo)
         return {
             "action": "install", "every": EVERY, "order": order.id,

@@ -48,16 +48,18 @@ def install(
             found = replace(found, state="matched", installed="")
         policy = _policy(registry, found)
         how = task(policy.task, config["provision.tasks"])
-        kind: orders.Kind = "installer" if how.kind == "installer" else "install"
-        if kind == "install":
-            registry.document("repo", policy.repo)
+        if how.kind == "none":
+            raise ProvisionError(f"the policy {policy.name} installs nothing: its task is {how.name}", subject=found.id)
+        kinds: dict[str, orders.Kind] = {"image": "install", "installer": "installer", "boot": "boot"}
+        kind = kinds[how.kind]
+        registry.document("repo", policy.repo)
         order = orders.decided(found, policy, disk=disk, erase_confirmed=erase_confirmed, kind=kind)
     items: list[Step | Gate] = [*before, *_given(order, found, policy.repo or policy.task), *power_up(found)]
     items += _stages(order, patience)
     name = found.hostname or found.id
-    if ssh:
+    if ssh and kind != "boot":
         items.append(AnswersBySSH(host=SCHEME + name, hostname=name))
-    if policy.broker:
+    if policy.broker and kind != "boot":
         items.append(HandOver.to(policy.broker, name))
     return Plan(f"install {name} as {policy.name} says", items)
 
@@ -118,6 +120,9 @@ def _policy(registry: Registry, node: Node) -> Policy:
 
 def _given(order: Order, node: Node, what: str) -> list[Step]:
     disk = order.disk
+    if not disk:
+        text = f"tell {node.hostname or node.id} ({shown(node.hardware)}) to boot {what} once; no disk is written"
+        return [GiveOrder(order=order.to_dict(), before={"given": False}, after={"given": True}, what=text)]
     name = f"{disk.get('name')}, serial {disk.get('serial') or 'none'}, {size_of(disk)}"
     text = f"tell {node.hostname or node.id} ({shown(node.hardware)}) to write {what} onto its disk {name}"
     given = GiveOrder(order=order.to_dict(), before={"given": False}, after={"given": True}, what=text)
@@ -130,6 +135,10 @@ def _stages(order: Order, patience: timedelta) -> list[Gate]:
         "verified": "its disk is written, and was read back",
         "done": "it has started from its disk, and called home",
     }
-    if order.kind == "installer":
+    if order.kind != "install":
         told.pop("verified")
+    if order.kind == "boot":
+        return [
+            StageReached(order=order.id, stage="done", what="it has been told to boot that, once", horizon=patience)
+        ]
     return [StageReached(order=order.id, stage=stage, what=what, horizon=patience) for stage, what in told.items()]

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from sretoolkit.errors import ProvisionError
 from sretoolkit.plan import Step
+from sretoolkit.provision import orders
+from sretoolkit.provision.entries import Policy
 from sretoolkit.provision.node import Hardware, Node
 from sretoolkit.provision.registry import Registry
-from sretoolkit.provision.steps import PutNode, RevokeOrder, SetNode, kept_of
+from sretoolkit.provision.steps import GiveOrder, PutNode, RevokeOrder, SetNode, kept_of
 
 Steps = Iterator[Step]
 Given = Mapping[str, Any]
@@ -66,6 +69,15 @@ def _reinstall(registry: Registry, given: Given) -> Steps:
     yield changed(node, "to be installed again", **after | ({} if same else {"policy": "", "hostname": ""}))
 
 
+def _rescue(registry: Registry, given: Given) -> Steps:
+    node = registry.node(str(given["node"]))
+    free = replace(node, state="matched", installed="")
+    order = orders.decided(free, Policy(name="rescue", task="rescue"), kind="rescue")
+    order = replace(order, policy=node.policy)
+    what = f"tell {node.hostname or node.id} to open a shell on its console; no disk is written"
+    yield GiveOrder(order=order.to_dict(), before={"given": False}, after={"given": True}, what=what)
+
+
 def _delete(registry: Registry, given: Given) -> Steps:
     node = registry.node(str(given["node"]))
     if node.order:
@@ -116,6 +128,8 @@ DECLARED: tuple[Declared, ...] = (
     ("release-node", "End that it is held.", (_NODE, _REASON), {"node": "n0123456789", "reason": "seen, it is well"}, _release),
     ("reinstall-node", "Let an installed machine be matched, and ordered, again.",
      (_NODE, ("same_policy", bool, "keep its policy")), {"node": "n0123456789", "same_policy": True}, _reinstall),
+    ("rescue-node", "Open a shell on a machine's console, at its next boot into the microkernel.", (_NODE,),
+     {"node": "n0123456789"}, _rescue),
     ("delete-node", "Forget a machine; should it boot again it is a new one.", (_NODE,), {"node": "n0123456789"}, _delete),
     ("revoke", "End an order; the machine stops where it is.", (("order", str, "the order's id", True),),
      {"order": "o0123456789ab"}, _revoke),

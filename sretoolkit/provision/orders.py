@@ -19,7 +19,8 @@ from sretoolkit.provision.node import Node
 from sretoolkit.provision.registry import change, note
 from sretoolkit.store.store import Row, Transaction
 
-Kind = Literal["install", "wipe", "installer"]
+Kind = Literal["install", "wipe", "installer", "boot", "rescue"]
+WRITING: tuple[Kind, ...] = ("install", "wipe", "installer")
 STAGES = ("ordered", "accepted", "writing", "written", "verified", "seeded", "rebooting", "done")
 BAD = ("refused", "failed", "revoked")
 OPEN = STAGES[:-1]
@@ -38,6 +39,7 @@ _NEXT: Mapping[str, tuple[str, ...]] = {
     ),  # its disk is not bootable yet: power may have gone
     "rebooting": ("rebooting", "finished"),
 }
+_DONE = {"wipe": ("wiped", "retired", ""), "boot": ("booted-once", "", ""), "rescue": ("rescued", "", "")}
 CONFIRMED = "erase-confirmed"
 RUNNING = STAGES[1:6]
 
@@ -79,12 +81,14 @@ def decided(node: Node, policy: Policy, *, disk: str = "", erase_confirmed: str 
     A disk that is not empty, or that was ever mounted, needs its serial number (its name without one) as ``erase_confirmed``.
     """
     _free(node)
-    chosen = disk_of(node.disks, disk or policy.disk)
-    _erasable(node, chosen, erase_confirmed)
+    chosen: Mapping[str, Any] = {}
+    if kind in WRITING:
+        chosen = disk_of(node.disks, disk or policy.disk)
+        _erasable(node, chosen, erase_confirmed)
     return Order(
         id=f"o{secrets.token_hex(6)}", node=node.id, kind=kind, policy=policy.name, task=policy.task, repo=policy.repo,
         hardware=node.hardware.to_dict(),
-        disk={name: chosen.get(name) for name in ("name", "serial", "bytes", "fingerprint")},
+        disk={name: chosen.get(name) for name in ("name", "serial", "bytes", "fingerprint") if chosen},
         hostname=node.hostname, erase_confirmed=erase_confirmed,
     )  # fmt: skip
 
@@ -120,9 +124,8 @@ def revoke(tx: Transaction, order_id: str, why: str) -> None:
 def advance(tx: Transaction, order_id: str, stage: str, report: Mapping[str, Any]) -> Order:
     """A machine says how far it is; raises `ProvisionError` when the order is over or that stage cannot come now."""
     order = order_in(tx, order_id)
-    may = _NEXT.get(order.state, ()) + (
-        ("finished",) if order.kind == "installer" and order.state == "accepted" else ()
-    )
+    by_itself = order.kind in ("installer", "boot", "rescue") and order.state == "accepted"
+    may = _NEXT.get(order.state, ()) + (("finished",) if by_itself else ())
     if stage not in may:
         raise ProvisionError(f"the order {order_id} is {order.state}: {stage} cannot come now", subject=order.node)
     if stage in ("refused", "failed"):
@@ -225,18 +228,11 @@ def _end(tx: Transaction, order: Order, state: str, why: str, proof: Mapping[str
     tx.execute("UPDATE provision_orders SET token = '' WHERE id = :id", id=order.id)
     columns: dict[str, Any] = {"order_id": ""}
     if state == "done":
-        columns |= (
-            {"state": "retired", "installed": ""}
-            if order.kind == "wipe"
-            else {"state": "installed", "installed": order.policy}
-        )
-        note(
-            tx,
-            order.node,
-            "node-install-finished" if order.kind != "wipe" else "wiped",
-            order=order.id,
-            **_kept(proof or {}),
-        )
+        usual = ("node-install-finished", "installed", order.policy)
+        event, columns["state"], columns["installed"] = _DONE.get(order.kind, usual)
+        if order.kind in ("boot", "rescue"):
+            columns["state"] = "matched" if order.policy else "registered"
+        note(tx, order.node, event, order=order.id, **_kept(proof or {}))
     else:
         if order.state != "ordered":  # it has accepted, so that its disk may be anything now
             columns["state"] = "matched" if order.policy else "registered"

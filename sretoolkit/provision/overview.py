@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sretoolkit.config import Config
+from sretoolkit.errors import ProvisionError
 from sretoolkit.journal.runs import moment
 from sretoolkit.provision import simulate
 from sretoolkit.provision.facts import size_of
@@ -15,6 +17,7 @@ from sretoolkit.provision.folder import check_cases, read_folder
 from sretoolkit.provision.node import STATES, Node, shown
 from sretoolkit.provision.orders import BAD
 from sretoolkit.provision.registry import Registry
+from sretoolkit.provision.rule import answer, compiled
 from sretoolkit.report import Finding, Report, Table
 from sretoolkit.store import open_store
 
@@ -92,6 +95,26 @@ def foresee(folder: str = "", *, nodes: Sequence[str] = (), config: Config | Non
         report, _ = simulate.simulate(registry, documents, nodes=chosen)
     failed = check_cases(Path(folder)).findings if folder else []
     return Report(report.title, [*failed, *report.findings], report.tables, facts=report.facts)
+
+
+def try_rule(text: str, config: Config | None = None) -> Report:
+    """Which of the machines that are known a rule (JSON) is true of, and why it is not or unknown of the others."""
+    try:
+        rule = compiled(json.loads(text))
+    except ValueError as error:
+        raise ProvisionError(
+            f"the rule is no JSON: {error}", hint='such as [">=", ["num", ["fact", "cpus"]], 8]'
+        ) from error
+    with open_store(config) as store:
+        registry = Registry(store)
+        tags, nodes = registry.matcher().rules, registry.nodes()
+    said = [(node, rule(node.as_facts(tags))) for node in nodes]
+    rows = [
+        (node.hostname or node.id, answer(value), "" if value is True else str(rule.explain(node.as_facts(tags))))
+        for node, value in sorted(said, key=lambda pair: pair[1] is not True)
+    ]
+    facts = {"true of": sum(value is True for _, value in said), "of": len(said)}
+    return Report("The rule", tables=[Table("", ("node", "", "why not"), rows)], facts=facts)
 
 
 def log_rows(log: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:

@@ -36,7 +36,7 @@ def made(order: Order, node: Node, policy: Policy, url: str) -> Seed:
         "order": order.id, "url": url, "token": token, "hostname": order.hostname or node.id,
         "host_key_private": private.strip(), "host_key_public": public, "root_password_hash": password,
         "ssh_keys": list(policy.ssh_keys), "disk": dict(order.disk), "metadata": dict(node.metadata),
-        "node": node.id, "policy": policy.name, "facts": dict(node.facts),
+        "node": node.id, "policy": policy.name, "repo": order.repo, "facts": dict(node.facts),
     }  # fmt: skip
     return Seed(values, token, public)
 

@@ -16,13 +16,13 @@ from typing import Any, Literal
 from sretoolkit.errors import ProvisionError
 from sretoolkit.provision.entries import is_file_name
 
-Kind = Literal["image", "installer", "boot"]
+Kind = Literal["image", "installer", "boot", "none"]
 SHIPPED = Path(__file__).parent / "tasks"
 
 
 @dataclass(frozen=True)
 class Task:
-    """One way to install: an image that the microkernel writes, an installer that is booted, or something only booted."""
+    """One way to install: an image that the microkernel writes, an installer, something that is booted once, or nothing."""
 
     name: str
     folder: Path
@@ -79,8 +79,8 @@ def _read(name: str, path: Path) -> Task:
         )  # fmt: skip
     except (OSError, tomllib.TOMLDecodeError, KeyError) as error:
         raise ProvisionError(f"{path} cannot be read: {error}", subject=name, hint="mend the file") from error
-    if made.kind not in ("image", "installer", "boot"):
-        raise ProvisionError(f"{path}: kind cannot be {made.kind!r}", hint="image, installer or boot")
+    if made.kind not in ("image", "installer", "boot", "none"):
+        raise ProvisionError(f"{path}: kind cannot be {made.kind!r}", hint="image, installer, boot or none")
     for file, template in {**made.seed, **made.inject}.items():
         if not is_file_name(file) or not is_file_name(template) or not (path.parent / template).is_file():
             raise ProvisionError(f"{path}: {file!r} is no file name, or its template {template!r} is not there")
