@@ -57,6 +57,7 @@ notebooks: $(VENV)/.dev
 
 test-live: $(VENV)/.dev
 	tests/stack/install
+	nice $(BIN)/python -m tests.stack.images
 	$(BIN)/pytest -q -n $(WORKERS) -m live --durations=5
 
 test-ui: $(VENV)/.dev

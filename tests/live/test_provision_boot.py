@@ -2,61 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack
-from pathlib import Path
-from typing import Any
+import subprocess
 
 import pytest
 
-from sretoolkit.provision.node import Node
+from tests.live.rack import LIVE, Lab, install
 from tests.stack import images
-from tests.stack.boot_server import BootServer
-from tests.stack.machine import Machine
-from tests.stack.rack import Rack
+from tests.stack.debian import debian
 
-pytestmark = [
-    pytest.mark.live,
-    pytest.mark.timeout(900),  # software emulation, beside whatever else this machine does
-    pytest.mark.skipif(os.getuid() != 0, reason="network namespaces need root"),
-]
-
-
-class Lab:
-    """A rack, a boot server and machines, in a folder with a short name (a socket's path may have 107 characters)."""
-
-    def __init__(self, stack: ExitStack) -> None:
-        self._stack = stack
-        self.folder = Path(tempfile.mkdtemp(prefix="rack-"))
-        stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
-        self.rack = stack.enter_context(Rack())
-
-    def server(self, **options: Any) -> BootServer:
-        """Start it."""
-        return self._stack.enter_context(BootServer(self.rack, self.folder / "server", **options))
-
-    def machine(self, name: str = "m", **options: Any) -> Machine:
-        """Make one; it is off."""
-        return self._stack.enter_context(Machine(self.folder / name, self.rack, **options))
-
-
-@pytest.fixture
-def lab() -> Iterator[Lab]:
-    """A rack of the test's own."""
-    with ExitStack() as stack:
-        yield Lab(stack)
-
-
-def install(server: BootServer, machine: Machine) -> Node:
-    """Switch on, discover, order and wait until the installed system has called; gives the node as discovered."""
-    machine.on()
-    node = server.node(machine)
-    order = server.order(node)
-    assert "done" == server.reaches(order), server.told(machine)
-    return node
+pytestmark = LIVE
 
 
 @pytest.mark.parametrize(
@@ -89,3 +43,54 @@ def test_a_machine_is_installed(lab: Lab, firmware: str, known: tuple[str, bool,
     )
     machine.reset()  # and it stays installed: whatever comes, it boots its own disk
     assert server.wait(lambda: machine.console.count("installed: the server answered") == 2, timeout=300)
+
+
+@pytest.mark.parametrize("firmware", ["bios", "uefi"])
+def test_a_machine_is_installed_beside_a_foreign_dhcp_server(lab: Lab, firmware: str) -> None:
+    """ProxyDHCP: the addresses come from a server that knows nothing of us; what is booted comes from us."""
+    server = lab.server(foreign=True)
+    server.offer(images.small())
+    machine = lab.machine(firmware=firmware)
+    install(server, machine)
+    assert "DHCPACK" not in server.dnsmasq.log
+    assert "proxy-ignored" not in server.dnsmasq.log
+
+
+def test_two_machines_are_installed_at_once(lab: Lab) -> None:
+    """Each gets its own order, seed and name; neither waits for the other."""
+    server = lab.server()
+    server.offer(images.small())
+    machines = [
+        lab.machine(f"m{n}", macs=[f"52:54:00:77:00:2{n}"], uuid=f"7a5a11c0-0000-4000-8000-00000000002{n}", serial=f"SRT-2{n}")
+        for n in (1, 2)
+    ]  # fmt: skip
+    for machine in machines:
+        machine.on()
+    orders = [server.order(server.node(machine)) for machine in machines]
+    assert ["done", "done"] == [server.reaches(order) for order in orders]
+    nodes = [server.registry.node(order.node) for order in orders]
+    assert 2 == len({node.hostname for node in nodes}) == len({node.address for node in nodes})
+
+
+def test_a_real_debian_answers_by_ssh(lab: Lab) -> None:
+    """Debian 12 with systemd and cloud-init: written, seeded, named, and let in by a host key known before its first boot."""
+    server = lab.server()
+    key = lab.folder / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True, timeout=30)
+    public = (lab.folder / "key.pub").read_text().strip()
+    server.offer(debian(), "debian", keys=[public], seed_path="/var/lib/cloud/seed/nocloud")
+    node = install(server, lab.machine(memory=2048))
+    found = server.registry.node(node.id)
+    known = lab.folder / "known_hosts"
+    known.write_text(f"{found.address} {found.host_key}\n")
+    options = ["-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", f"UserKnownHostsFile={known}"]
+    command = [
+        "ssh",
+        "-i",
+        str(key),
+        *options,
+        f"root@{found.address}",
+        "hostname; cat /etc/debian_version; cat /proc/1/comm",
+    ]
+    told = server.wait(lambda: lab.rack.run(command, check=False), timeout=120).split()
+    assert (found.hostname, "12", "systemd") == (told[0], told[1].partition(".")[0], told[2])

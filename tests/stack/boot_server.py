@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -65,7 +65,7 @@ class BootServer:
             for document in documents:
                 self.registry.put(tx, document.kind, document.name, document)
 
-    def offer(self, image: Image, name: str = "small", **changes: Any) -> None:
+    def offer(self, image: Image, name: str = "small", *, keys: Sequence[str] = (), **changes: Any) -> None:
         """A repository of that image, and a policy of the same name that every machine gets; ``changes`` of the repository."""
         place = self.folder / "provision/repos" / name
         place.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,10 @@ class BootServer:
             name=name, image="image.gz", image_format="gz", image_sha256=image.sha256, image_bytes=image.bytes,
             seed_partition=2, seed_path="/var/lib/sretoolkit/seed",
         )  # fmt: skip
-        self.write(replace(repo, **changes), Policy(name=name, task="image", repo=name, hostname="m${id}"))
+        self.write(
+            replace(repo, **changes),
+            Policy(name=name, task="image", repo=name, hostname="m${id}", ssh_keys=tuple(keys)),
+        )
 
     def node(self, machine: Machine, *, timeout: float = 240) -> Node:
         """The machine as the server knows it, once it has checked in."""
@@ -114,6 +117,10 @@ class BootServer:
         ends = {*states, "done", *orders.BAD}
         found = poll(lambda: (now := self.state(order).state) in ends and now, timeout=timeout, interval=0.1)
         return str(found or f"still {self.state(order).state}")
+
+    def comes_to(self, order: Order, *states: str, timeout: float = 400) -> bool:
+        """Whether the order comes to one of these states."""
+        return bool(poll(lambda: self.state(order).state in states, timeout=timeout, interval=0.05))
 
     def events(self, node: Node) -> list[dict[str, Any]]:
         """What has happened to a machine: ``event``, and what was noted with it."""

@@ -18,21 +18,21 @@ class Qmp:
     def __init__(self, path: Path, *, timeout: float = 10) -> None:
         self.path = path
         self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(timeout)
+        self._file = self._socket.makefile("rwb")
         try:
-            self._socket.settimeout(timeout)
             self._socket.connect(str(path))
-            self._file = self._socket.makefile("rwb")
             self._next()  # its greeting
             self.ask("qmp_capabilities")
         except (OSError, ValueError) as error:
-            self._socket.close()
+            self.close()
             raise ProvisionError(
                 f"no QEMU answers at {path}: {error}",
                 subject=str(path),
                 hint="is it started with -qmp unix:PATH,server?",
             ) from error
         except BaseException:
-            self._socket.close()
+            self.close()
             raise
 
     def ask(self, command: str, **arguments: Any) -> Any:
@@ -54,7 +54,8 @@ class Qmp:
         return int(struct.unpack("3i", told)[0])
 
     def close(self) -> None:
-        """Close the connection; the machine runs on."""
+        """Close the connection, which QEMU has one of at a time; the machine runs on."""
+        self._file.close()
         self._socket.close()
 
     def __enter__(self) -> Self:

@@ -12,7 +12,7 @@ from sretoolkit.errors import ProvisionError
 from sretoolkit.provision.power import Device, Power, State
 from sretoolkit.provision.powers._qmp import Qmp
 
-_NETWORK_FIRST = {"network": 0, "disk": 100}  # what is added to the cards' places
+_PARKED = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +74,13 @@ class Qemu(Power):
     def boot_next(self, device: Device, *, timeout: float = 30) -> None:
         """Change the devices' places; a QEMU that does not run cannot be told."""
         with self._qmp(timeout) as qmp:
-            self._place(qmp, 1000)  # no two devices may share a place, not even for a moment
-            self._place(qmp, _NETWORK_FIRST[device])
+            cards, disks = (
+                [f"/machine/peripheral/{name}" for name in names.split()] for names in (self.nics, self.disks)
+            )
+            wanted = [*cards, *disks] if device == "network" else [*disks, *cards]
+            for first in (_PARKED, 1):  # no two devices may share a place, not even for a moment
+                for number, path in enumerate(wanted):
+                    qmp.ask("qom-set", path=path, property="bootindex", value=first + number)
 
     def next_boot(self, *, timeout: float = 30) -> str:
         """By the first card's and the first disk's place; "" when QEMU does not run."""
@@ -96,12 +101,6 @@ class Qemu(Power):
     def by_hand(self, what: str) -> str:
         """For switching on alone."""
         return self.start if what == "on" else ""
-
-    def _place(self, qmp: Qmp, cards: int) -> None:
-        for names, first in ((self.nics.split(), cards + 1), (self.disks.split(), 50)):
-            for number, name in enumerate(names):
-                path = f"/machine/peripheral/{name}"
-                qmp.ask("qom-set", path=path, property="bootindex", value=first + number)
 
     def _qmp(self, timeout: float) -> Qmp:
         return Qmp(Path(self.socket), timeout=timeout)

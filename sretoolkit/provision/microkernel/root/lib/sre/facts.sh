@@ -25,9 +25,9 @@ secure_boot() {
 # The identity as kind=value lines, in the words in which it was sent.
 who_am_i() { awk -f /lib/sre/facts.awk -v mode=identity -v nics="$(nics | tr '\n' ' ')" >/run/identity; }
 
+# By what describe_disks has found.
 facts() {
   local nodes
-  describe_disks
   nodes=$(count /sys/devices/system/node/node[0-9]*)
   [ "$nodes" = 0 ] && nodes=1
   awk -f /lib/sre/facts.awk -v mode=facts -v nics="$(nics | tr '\n' ' ')" -v disks="$(disks | tr '\n' ' ')" \

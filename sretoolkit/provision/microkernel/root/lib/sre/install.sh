@@ -137,19 +137,19 @@ read_back() {
   return 1
 }
 
-# partition_offset NUMBER: where a partition begins, in bytes, by the table in /run/first; nothing when there is none
+# partition_offset FILE NUMBER: where a partition begins, in bytes, by the table in the file; nothing when there is none
 partition_offset() {
   local sector table size begin
   for sector in 512 4096; do
-    [ "$(window /run/first $sector 8)" = 4546492050415254 ] || continue
-    table=$(little "$(window /run/first $((sector + 72)) 8)")
-    size=$(little "$(window /run/first $((sector + 84)) 4)")
-    begin=$(little "$(window /run/first $((table * sector + size * ($1 - 1) + 32)) 8)")
+    [ "$(window "$1" $sector 8)" = 4546492050415254 ] || continue
+    table=$(little "$(window "$1" $((sector + 72)) 8)")
+    size=$(little "$(window "$1" $((sector + 84)) 4)")
+    begin=$(little "$(window "$1" $((table * sector + size * ($2 - 1) + 32)) 8)")
     [ "$begin" -gt 0 ] && echo $((begin * sector))
     return
   done
-  [ "$1" -le 4 ] || return
-  begin=$(little "$(window /run/first $((446 + 16 * ($1 - 1) + 8)) 4)")
+  [ "$2" -le 4 ] || return
+  begin=$(little "$(window "$1" $((446 + 16 * ($2 - 1) + 8)) 4)")
   [ "$begin" -gt 0 ] && echo $((begin * 512))
 }
 
@@ -158,7 +158,7 @@ seed() {
   local number offset
   number=$(order seed_partition)
   case $number in '' | *[!0-9]* | 0*) WHY="the order names no partition for the seed"; return 1 ;; esac
-  offset=$(partition_offset "$number")
+  offset=$(partition_offset /run/first "$number")
   [ -n "$offset" ] || { WHY="the image has no partition $number for the seed"; return 1; }
   persist "/svc/seed?order=$ORDER"
   [ "$STATUS" = 200 ] || { WHY="the server does not give the seed of $ORDER ($STATUS)"; return 1; }

@@ -10,9 +10,11 @@ API=$(argument sre.api)
 TOKEN=
 SHELLS=
 LAST=
+SEEN=
 
 check_in() {
   TOKEN=
+  [ -n "$SEEN" ] && describe_disks # the first time it was done while the network came up
   SEEN=$(hardware)
   facts >/run/facts.json
   persist /svc/checkin /run/facts.json application/json
@@ -79,8 +81,13 @@ obey() {
 say "starts ($(uname -r), $(seconds_up) s)"
 load_drivers
 [ -n "$API" ] || { say "the kernel's command line has no sre.api=URL: the boot server's configuration is at fault"; exit 1; }
+{
+  settle
+  describe_disks
+} &
+looking=$!
 network_up
-settle
+wait $looking
 who_am_i
 say "has the address $(cat /run/lease.* | head -n 1), reports to $API"
 while :; do

@@ -66,7 +66,7 @@ network_up() {
 }
 
 # The disks and cards there are, to see whether that has changed.
-hardware() { ls /sys/block /sys/class/net; }
+hardware() { ls /sys/block /sys/class/net | grep -v '^loop'; }
 
 # Controllers find their disks a moment after their driver: wait until nothing new came for a moment.
 settle() {
