@@ -57,6 +57,7 @@ notebooks: $(VENV)/.dev
 
 test-live: $(VENV)/.dev
 	tests/stack/install
+	nice $(BIN)/python -m tests.stack.images
 	$(BIN)/pytest -q -n $(WORKERS) -m live --durations=5
 
 test-ui: $(VENV)/.dev
@@ -75,6 +76,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.metrics
 	$(BIN)/python -m benchmarks.pid1
 	$(BIN)/python -m benchmarks.rollout
+	$(BIN)/python -m benchmarks.provision
 
 pid1-score: $(VENV)/.dev
 	tests/stack/install

@@ -107,6 +107,19 @@ SETTINGS: dict[str, Setting] = {
     "notify.commands": Setting(
         "commands that are told of a break-glass or a failed undo (JSON on stdin)", list, list, (str, list)
     ),
+    "provision.folder": Setting(
+        "where images, kernels and boot files are kept", lambda: str(state_folder() / "provision")
+    ),
+    "provision.url": Setting("how machines reach the provisioning server: http://address:port", ""),
+    "provision.tasks": Setting("folders of further tasks", list, list),
+    "provision.match_on": Setting("by what a machine is recognised", lambda: ["uuid", "serial", "mac"], list),
+    "provision.most_installs": Setting("so many machines are installed at once, the others wait", 20, int),
+    "provision.most_new": Setting("so many machines that no policy wants are kept", 5000, int),
+    "provision.bandwidth": Setting("megabytes a second for images, all machines together; 0: no limit", 0, int),
+    "provision.ssh_key": Setting("the private key's file by which installed machines are logged in to", ""),
+    "provision.consoles": Setting(
+        "consoles of machines that boot from the network; empty: screen and serial port", list, list
+    ),
     "freeze": Setting(
         "change freezes: tables of from, to, reason and optional targets (patterns)", list, list, (dict,)
     ),

@@ -22,6 +22,8 @@ SREToolkitError
 │   └── UndoFailed              a change could not be taken back
 ├── RunbookError                a notebook cannot be read or run
 │   └── RunFailed               a run ended badly; .state says how
+├── ProvisionError              a node, policy, order or boot that cannot be as asked; .subject names it
+│   └── IdentityConflict        two machines say that they are one
 ├── HostError
 │   ├── Unreachable             no connection to the host (retryable)
 │   └── CommandFailed           the command ran and failed; .result has its output
@@ -214,6 +216,24 @@ class RunFailed(RunbookError):
         super().__init__(message, hint=hint)
         self.run = run
         self.state = state
+
+
+class ProvisionError(SREToolkitError):
+    """A node, rule, policy, order or boot cannot be as asked; ``.subject`` is its name."""
+
+    exit_code = 2
+
+    def __init__(self, message: str, *, subject: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.subject = subject
+
+
+class IdentityConflict(ProvisionError):
+    """Two machines say that they are the same one, or one says that it is two; ``.nodes`` are the candidates."""
+
+    def __init__(self, message: str, *, nodes: Sequence[str], hint: str = "") -> None:
+        super().__init__(message, subject=", ".join(nodes), hint=hint)
+        self.nodes = tuple(nodes)
 
 
 class HostError(SREToolkitError):

@@ -27,8 +27,9 @@ class Endpoint:
 def resolve(name: str, config: Config) -> Endpoint:
     """The endpoint of a configured name, "local", "localhost" or an "ssh://", "docker://" or "kubernetes://" address.
 
-    ``docker://CONTAINER`` is on this machine; ``kubernetes://CONTEXT/NAMESPACE/POD[/CONTAINER]`` has a slash in a context's
-    name written as %2F. Raises `ConfigError` for anything else.
+    ``INVENTORY://NAME`` is a machine that an inventory knows how to reach. ``docker://CONTAINER`` is on this machine;
+    ``kubernetes://CONTEXT/NAMESPACE/POD[/CONTAINER]`` has a slash in a context's name written as %2F. Raises
+    `ConfigError` for anything else.
     """
     if name in config.names("hosts"):
         return _configured(name, config.endpoint("hosts", name))
@@ -38,11 +39,21 @@ def resolve(name: str, config: Config) -> Endpoint:
         return _from_url(name)
     if name.startswith(("kubernetes://", "docker://")):
         return _container(name)
+    if found := _from_inventory(name, config):
+        return found
     try:
         return _configured(name, config.endpoint("hosts", name))
     except ConfigError as error:
         hint = f'{error.hint}; or write "localhost" or "ssh://user@address:port"'
         raise ConfigError(error.message, hint=hint) from None
+
+
+def _from_inventory(name: str, config: Config) -> Endpoint | None:
+    """The endpoint of ``INVENTORY://NAME``; None when no inventory is called so."""
+    from sretoolkit.hosts.inventory import INVENTORIES
+
+    scheme, separator, _ = name.partition("://")
+    return INVENTORIES[scheme](config).endpoint(name) if separator and scheme in INVENTORIES else None
 
 
 def _configured(name: str, options: Mapping[str, Any]) -> Endpoint:

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 from sretoolkit.config import Config
+from sretoolkit.errors import ConfigError
+from sretoolkit.hosts.endpoint import Endpoint
 from sretoolkit.plugins import Plugins
 
 
@@ -18,6 +20,10 @@ class Inventory(ABC):
     @abstractmethod
     def hosts(self) -> Mapping[str, frozenset[str]]:
         """The names that `connect` takes, and each one's tags."""
+
+    def endpoint(self, name: str) -> Endpoint:
+        """How a machine called ``INVENTORY://NAME`` is reached; raises `ConfigError` where names are addresses already."""
+        raise ConfigError(f"{name!r} is no address", hint='write "localhost" or "ssh://user@address:port"')
 
 
 INVENTORIES: Plugins[Inventory] = Plugins("sretoolkit.hosts.inventories", Inventory)  # type: ignore[type-abstract]

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from sretoolkit.widgets.chart import ChartView
     from sretoolkit.widgets.explorer import MetricExplorer
     from sretoolkit.widgets.pid1_tree import Pid1Tree
+    from sretoolkit.widgets.provision_board import ProvisionBoard
     from sretoolkit.widgets.rollout_panel import RolloutPanel
 
-__all__ = ["ChartView", "MetricExplorer", "Pid1Tree", "RolloutPanel"]
+__all__ = ["ChartView", "MetricExplorer", "Pid1Tree", "ProvisionBoard", "RolloutPanel"]
 
 __getattr__ = lazily(
     __name__,
@@ -23,6 +24,7 @@ __getattr__ = lazily(
         "ChartView": "sretoolkit.widgets.chart",
         "MetricExplorer": "sretoolkit.widgets.explorer",
         "Pid1Tree": "sretoolkit.widgets.pid1_tree",
+        "ProvisionBoard": "sretoolkit.widgets.provision_board",
         "RolloutPanel": "sretoolkit.widgets.rollout_panel",
     },
 )

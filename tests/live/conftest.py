@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.live.rack import Lab
 from tests.stack.kubernetes import Cluster, Kubernetes, KubernetesMissingError, cluster
 from tests.stack.kubernetes import control_plane as plane
 
@@ -77,6 +78,13 @@ def netns() -> Iterator[str]:
         yield name
     finally:
         subprocess.run(["ip", "netns", "del", name], check=False, timeout=30)
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    """A rack of the test's own, in a network that nobody else sees."""
+    with ExitStack() as stack:
+        yield Lab(stack)
 
 
 def algorithm_of(netns: str) -> str:

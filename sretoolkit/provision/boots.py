@@ -1,0 +1,88 @@
+"""What a machine boots next: the microkernel, its own disk, or an installer that was ordered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from sretoolkit.errors import ProvisionError
+from sretoolkit.provision import boot, orders
+from sretoolkit.provision.node import Hardware, Node
+from sretoolkit.provision.registry import node_in, note
+from sretoolkit.store.store import Transaction
+
+if TYPE_CHECKING:
+    from sretoolkit.provision.handlers import Desk, Request
+
+Choice = Literal["microkernel", "disk", "installer"]
+
+
+def choice(node: Node | None, order: orders.Order | None) -> Choice:
+    """The microkernel for whoever is unknown, waits, or is about to be written; its disk for whoever has been.
+
+    A machine that is installed or retired never gets anything but its own disk, unless somebody ordered it.
+    """
+    if node is None:
+        return "microkernel"
+    if order is not None and order.open:
+        if order.kind in ("installer", "boot"):
+            return "installer" if order.state == "accepted" else "disk" if order.state == "rebooting" else "microkernel"
+        return "disk" if order.state == "rebooting" else "microkernel"
+    return "disk" if node.state in ("installed", "retired") else "microkernel"
+
+
+def next_boot(tx: Transaction, desk: Desk, request: Request) -> str:
+    """The iPXE script for the machine that asks."""
+    node = known(tx, request, desk.limits.match_on)
+    order = orders.order_in(tx, node.order) if node and node.order else None
+    chosen = choice(node, order)
+    if node is not None:
+        note(tx, node.id, "boot-script", chosen=chosen, address=request.address)
+    base, arch = desk.base(request), _arch(request.query.get("arch", ""))
+    if chosen == "disk":
+        return boot.local_script(request.query.get("platform", ""), image=f"{base}/svc/loader/local-{arch}.efi")
+    if chosen == "installer" and order is not None:
+        script = _installer(tx, desk, order, base)
+        if order.kind == "boot":
+            orders.advance(tx, order.id, "finished", {})
+        return script
+    return boot.microkernel_script(base, arch, consoles=desk.config["provision.consoles"])
+
+
+def known(tx: Transaction, request: Request, match_on: tuple[str, ...]) -> Node | None:
+    """The machine that asks, by what its firmware says; None for one that is new, and for one that cannot be told."""
+    try:
+        hardware = Hardware.of({name: request.query.get(name) or None for name in ("uuid", "serial", "asset", "mac")})
+    except ProvisionError:
+        return None
+    keys = {f"key{place}": key for place, key in enumerate(hardware.keys(match_on))}
+    if not keys:
+        return None
+    rows = tx.execute(
+        f"SELECT DISTINCT node FROM provision_identities WHERE identity IN ({', '.join(f':{name}' for name in keys)})",
+        **keys,
+    )
+    return node_in(tx, rows[0]["node"]) if len(rows) == 1 else None
+
+
+def _arch(word: str) -> str:
+    return "arm64" if word.lower() in ("arm64", "aarch64") else "x86_64"
+
+
+def _installer(tx: Transaction, desk: Desk, order: orders.Order, base: str) -> str:
+    from sretoolkit.provision.task import task
+
+    repo = orders.repo_in(tx, order.repo)
+    how = task(order.task, desk.config["provision.tasks"])
+    values = {"url": base, "hostname": order.hostname, "disk": dict(order.disk), "order": order.id}
+    files = f"{base}/svc/file/{repo.name}"
+    injected = [(f"{base}/svc/inject/{order.id}/{name}", f"/{name}") for name in how.inject]
+    initrds = [(f"{files}/{repo.initrd}", "initrd"), *injected]
+    return boot.kernel_script(f"{files}/{repo.kernel}", initrds, how.kernel_arguments(values).split())
+
+
+def loader_text(node: Node, order: orders.Order | None, api: str, consoles: Sequence[str]) -> str:
+    """What GRUB is told (where it cannot ask by HTTP: Secure Boot, arm64): the same choice as by iPXE."""
+    arch = _arch(str(node.facts.get("architecture", "")))
+    chosen = choice(node, order)
+    return boot.grub_local(arch) if chosen == "disk" else boot.grub_microkernel(api, arch, consoles=consoles)

@@ -1,0 +1,96 @@
+"""Brokers: who takes a machine over once it is installed. Each way is a module in ``brokers/``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from sretoolkit.errors import ConfigError, ProvisionError
+from sretoolkit.plan import Context, Step
+from sretoolkit.plugins import Plugins
+from sretoolkit.provision.inventory import SCHEME
+from sretoolkit.provision.node import Node
+from sretoolkit.provision.registry import note
+from sretoolkit.provision.steps import registry_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broker:
+    """One way to hand over, with plain options."""
+
+    def hand_over(self, ctx: Context, node: Node, host: str) -> str:
+        """Hand the machine (reached as ``host``) over within ``ctx.remaining()``; returns what there is to say of it.
+
+        Raises `SREToolkitError` when it was not taken.
+        """
+        raise NotImplementedError
+
+
+BROKERS: Plugins[Broker] = Plugins("sretoolkit.provision.brokers", Broker)
+
+
+def broker_of(uses: str, options: Mapping[str, Any]) -> Broker:
+    """The plug-in with its options; raises `UnknownPlugin` and `ConfigError`."""
+    kind = BROKERS[uses]
+    known = {item.name: item.default is MISSING and item.default_factory is MISSING for item in fields(kind)}
+    if wrong := sorted(set(options) - set(known)):
+        raise ConfigError(
+            f"the broker {uses!r} has no option {wrong[0]!r}", hint=f"its options: {', '.join(known) or 'none'}"
+        )
+    if missing := [name for name, needed in known.items() if needed and name not in options]:
+        raise ConfigError(f"the broker {uses!r} needs the option {missing[0]!r}")
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in options.items()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandOver(Step):
+    """Hand an installed machine over to its broker. What the broker did is its own to take back."""
+
+    irreversible: ClassVar[bool] = True
+    deadline: ClassVar[timedelta] = timedelta(minutes=60)
+
+    broker: str
+    node: str
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+    @classmethod
+    def to(cls, broker: str, node: str) -> HandOver:
+        """The step that hands a machine to a broker."""
+        return cls(broker=broker, node=node, before={"handed_over": ""}, after={"handed_over": broker})
+
+    @property
+    def target(self) -> str:
+        """``provision:broker/NAME/NODE``."""
+        return f"provision:broker/{self.broker}/{self.node}"
+
+    def describe(self) -> str:
+        """Which machine, to whom."""
+        return f"hand {self.node} over to the broker {self.broker}"
+
+    def observe(self, ctx: Context) -> dict[str, Any]:
+        """Whom it was handed to since it was last installed."""
+        registry = registry_of(ctx)
+        log = registry.log(registry.node(self.node).id, limit=1000)
+        handed = ""
+        for entry in log:
+            if entry["event"] == "handed-over":
+                handed = entry["entry"]["broker"]
+            elif entry["event"] == "ordered":
+                handed = ""
+        return {"handed_over": handed}
+
+    def do(self, ctx: Context) -> None:
+        """Let the broker do what it does, and write it down."""
+        registry = registry_of(ctx)
+        node = registry.node(self.node)
+        document = registry.document("broker", self.broker).to_dict()
+        said = broker_of(document["uses"], document.get("options", {})).hand_over(ctx, node, SCHEME + self.node)
+        with registry.store.transaction() as tx:
+            note(tx, node.id, "handed-over", broker=self.broker, said=said[:1000])
+
+    def undo(self, ctx: Context) -> None:
+        """What the broker did cannot be undone from here."""
+        raise ProvisionError(f"{self.node} was handed over to {self.broker}", hint="take it back there")

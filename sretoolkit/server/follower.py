@@ -1,0 +1,121 @@
+"""Follows what happens to machines: tells hooks, and writes what GRUB is told. Nothing here holds up an answer."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from pathlib import Path
+from typing import Any
+
+from sretoolkit.config import Config
+from sretoolkit.errors import SREToolkitError
+from sretoolkit.provision import boots, hooks, orders
+from sretoolkit.provision.entries import EVENTS, Hook
+from sretoolkit.provision.registry import Registry, node_in
+from sretoolkit.provision.tftp import TftpFolder
+
+_LOG = logging.getLogger(__name__)
+_INTERVAL = 0.25
+_CURSOR = "provision-hooks"
+
+
+class Follower:
+    """One thread that reads the log, and one for each hook: a hook that hangs delays itself alone.
+
+    Where it has come to is in the store, so that a hook is told of what happened while no server ran.
+    """
+
+    def __init__(self, registry: Registry, config: Config) -> None:
+        self.registry = registry
+        self.config = config
+        self.folder = Path(config["provision.folder"]) / "tftp"
+        self._done = threading.Event()
+        self._queues: dict[str, queue.Queue[tuple[str, str] | None]] = {}
+        self._tellers: list[threading.Thread] = []
+        self._thread = threading.Thread(target=self._follow, name="provision-follower", daemon=True)
+
+    def start(self) -> None:
+        """Begin with what has happened since the last time."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End; a hook that is at work is killed."""
+        self._done.set()
+        self._thread.join()
+        for waiting in self._queues.values():
+            waiting.put(None)
+        for thread in self._tellers:
+            thread.join()
+
+    def _follow(self) -> None:
+        first, cursor = True, 0
+        while not self._done.wait(0.0 if first else _INTERVAL):
+            try:
+                if first:
+                    cursor = self._cursor()
+                    self._all_loaders()
+                    first = False
+                cursor = self._once(cursor)
+            except SREToolkitError as error:  # the store is away for a moment: it is looked at again
+                _LOG.warning("provisioning cannot be followed now: %s", error)
+                self._done.wait(1.0)
+
+    def _once(self, cursor: int) -> int:
+        rows = self.registry.store.read(
+            "SELECT id, node, event FROM provision_log WHERE id > :after ORDER BY id LIMIT 500", after=cursor
+        )
+        if not rows:
+            return cursor
+        for node in dict.fromkeys(row["node"] for row in rows if row["node"]):
+            self._loader(node)
+        told = {name: hook for name, hook in self.registry.documents("hook").items() if isinstance(hook, Hook)}
+        for row in rows:
+            for name, hook in told.items():
+                if row["event"] in EVENTS and (not hook.events or row["event"] in hook.events):
+                    self._queue(name).put((row["event"], row["node"]))
+        newest = int(rows[-1]["id"])
+        self.registry.store.write(
+            "INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = :value",
+            key=_CURSOR, value=str(newest),
+        )  # fmt: skip
+        return newest
+
+    def _cursor(self) -> int:
+        rows = self.registry.store.read("SELECT value FROM meta WHERE key = :key", key=_CURSOR)
+        return int(rows[0]["value"]) if rows else 0
+
+    def _queue(self, name: str) -> queue.Queue[Any]:
+        if name not in self._queues:
+            self._queues[name] = queue.Queue()
+            self._tellers.append(threading.Thread(target=self._tell, args=(name,), name=f"hook-{name}", daemon=True))
+            self._tellers[-1].start()
+        return self._queues[name]
+
+    def _tell(self, name: str) -> None:
+        while (item := self._queues[name].get()) is not None and not self._done.is_set():
+            event, node = item
+            try:
+                hook = self.registry.documents("hook").get(name)
+                if isinstance(hook, Hook):
+                    hooks.tell(self.registry, hook, event, node, self._done)
+            except SREToolkitError as error:
+                _LOG.warning("the hook %s could not be told of %s: %s", name, event, error)
+
+    def _all_loaders(self) -> None:
+        for node in self.registry.nodes():
+            self._loader(node.id)
+
+    def _loader(self, node_id: str) -> None:
+        """GRUB asks by TFTP alone, so that what it is told is a file for each of the machine's cards."""
+        if not self.folder.is_dir() or not self.config["provision.url"]:
+            return
+        with self.registry.store.transaction() as tx:
+            if not tx.execute("SELECT 1 FROM provision_nodes WHERE id = :node", node=node_id):
+                return
+            node = node_in(tx, node_id)
+            order = orders.order_in(tx, node.order) if node.order else None
+        text = boots.loader_text(node, order, str(self.config["provision.url"]), self.config["provision.consoles"])
+        for mac in node.hardware.macs:
+            if len(mac) == 17:
+                TftpFolder(self.folder).write_node(mac, grub=text)

@@ -1,0 +1,50 @@
+"""A rack with a boot server and bare machines, for the live tests of provisioning."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sretoolkit.provision.node import Node
+from tests.stack.boot_server import BootServer
+from tests.stack.machine import Machine
+from tests.stack.rack import Rack
+
+LIVE = [
+    pytest.mark.live,
+    pytest.mark.timeout(1200),  # software emulation, beside whatever else this machine does
+    pytest.mark.skipif(os.getuid() != 0, reason="network namespaces need root"),
+]
+
+
+class Lab:
+    """A rack, a boot server and machines, in a folder with a short name (a socket's path may have 107 characters)."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self.folder = Path(tempfile.mkdtemp(prefix="rack-"))
+        stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        self.rack = stack.enter_context(Rack())
+
+    def server(self, **options: Any) -> BootServer:
+        """Start it."""
+        return self._stack.enter_context(BootServer(self.rack, self.folder / "server", **options))
+
+    def machine(self, name: str = "m", **options: Any) -> Machine:
+        """Make one; it is off."""
+        return self._stack.enter_context(Machine(self.folder / name, self.rack, **options))
+
+
+def install(server: BootServer, machine: Machine) -> Node:
+    """Switch on, discover, order and wait until the installed system has called; gives the node as discovered."""
+    machine.on()
+    node = server.node(machine)
+    order = server.order(node)
+    assert "done" == server.reaches(order), server.told(machine)
+    return node

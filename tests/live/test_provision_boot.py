@@ -1,0 +1,69 @@
+"""Real (virtual) machines boot from the network, are discovered, written and come up, by each kind of firmware."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.live.rack import LIVE, Lab, install
+from tests.stack import images
+
+pytestmark = LIVE
+
+
+@pytest.mark.parametrize(
+    ("firmware", "known"),
+    [
+        ("bios", ("bios", False, "x86_64")),
+        ("uefi", ("uefi", False, "x86_64")),
+        ("secureboot", ("uefi", True, "x86_64")),
+        ("arm64", ("uefi", False, "arm64")),
+    ],
+)
+def test_a_machine_is_installed(lab: Lab, firmware: str, known: tuple[str, bool, str]) -> None:
+    """Power on, discovery, order, image, seed, reboot, callback: by BIOS, UEFI, Secure Boot enforced, and ARM64."""
+    console = "ttyAMA0" if firmware == "arm64" else "ttyS0"
+    server = lab.server(secure_boot=firmware == "secureboot", consoles=console)
+    server.offer(images.small(known[2]))
+    machine = lab.machine(firmware=firmware)
+    node = install(server, machine)
+    facts = node.facts
+    assert known == (facts["firmware"], facts["secure_boot"], facts["architecture"])
+    (disk,) = facts["disks"]
+    assert ("DISK0", 2 << 30, True) == (disk["serial"], disk["bytes"], disk["empty"])
+    assert list(machine.macs) == [card["mac"] for card in facts["nics"]]
+    stages = [event["event"] for event in server.events(node) if event["event"].startswith("stage-")]
+    wanted = ["accepted", "writing", "written", "verified", "seeded", "rebooting"]
+    assert wanted == [name.removeprefix("stage-") for name in stages]
+    assert "installed" == server.registry.node(node.id).state
+    assert "installed: the server answered 200" in machine.console or server.wait(
+        lambda: "installed: the server answered 200" in machine.console
+    )
+    machine.reset()  # and it stays installed: whatever comes, it boots its own disk
+    assert server.wait(lambda: machine.console.count("installed: the server answered") == 2, timeout=300)
+
+
+@pytest.mark.parametrize("firmware", ["bios", "uefi"])
+def test_a_machine_is_installed_beside_a_foreign_dhcp_server(lab: Lab, firmware: str) -> None:
+    """ProxyDHCP: the addresses come from a server that knows nothing of us; what is booted comes from us."""
+    server = lab.server(foreign=True)
+    server.offer(images.small())
+    machine = lab.machine(firmware=firmware)
+    install(server, machine)
+    assert "DHCPACK" not in server.dnsmasq.log
+    assert "proxy-ignored" not in server.dnsmasq.log
+
+
+def test_two_machines_are_installed_at_once(lab: Lab) -> None:
+    """Each gets its own order, seed and name; neither waits for the other."""
+    server = lab.server()
+    server.offer(images.small())
+    machines = [
+        lab.machine(f"m{n}", macs=[f"52:54:00:77:00:2{n}"], uuid=f"7a5a11c0-0000-4000-8000-00000000002{n}", serial=f"SRT-2{n}")
+        for n in (1, 2)
+    ]  # fmt: skip
+    for machine in machines:
+        machine.on()
+    orders = [server.order(server.node(machine)) for machine in machines]
+    assert ["done", "done"] == [server.reaches(order) for order in orders]
+    nodes = [server.registry.node(order.node) for order in orders]
+    assert 2 == len({node.hostname for node in nodes}) == len({node.address for node in nodes})
