@@ -1,7 +1,8 @@
-"""Follows what happens to machines: tells hooks, and writes what GRUB is told. Nothing here holds up an answer."""
+"""Follows what happens to machines: records it, tells hooks, writes what GRUB is told. Nothing here holds up an answer."""
 
 from __future__ import annotations
 
+import json
 import logging
 import queue
 import threading
@@ -14,6 +15,8 @@ from sretoolkit.provision import boots, hooks, orders
 from sretoolkit.provision.entries import EVENTS, Hook
 from sretoolkit.provision.registry import Registry, node_in
 from sretoolkit.provision.tftp import TftpFolder
+from sretoolkit.server.recorder import Recorder
+from sretoolkit.store.store import Row
 
 _LOG = logging.getLogger(__name__)
 _INTERVAL = 0.25
@@ -23,13 +26,15 @@ _CURSOR = "provision-hooks"
 class Follower:
     """One thread that reads the log, and one for each hook: a hook that hangs delays itself alone.
 
-    Where it has come to is in the store, so that a hook is told of what happened while no server ran.
+    Every server writes its own files for GRUB; of several on one store, one tells the hooks and keeps the record. Where it
+    has come to is in the store, so that what happened while no server ran is told and recorded too.
     """
 
     def __init__(self, registry: Registry, config: Config) -> None:
         self.registry = registry
         self.config = config
         self.folder = Path(config["provision.folder"]) / "tftp"
+        self._recorder = Recorder(registry.store, config)
         self._done = threading.Event()
         self._queues: dict[str, queue.Queue[tuple[str, str] | None]] = {}
         self._tellers: list[threading.Thread] = []
@@ -49,37 +54,40 @@ class Follower:
             thread.join()
 
     def _follow(self) -> None:
-        first, cursor = True, 0
-        while not self._done.wait(0.0 if first else _INTERVAL):
+        seen = -1
+        while not self._done.wait(_INTERVAL if seen >= 0 else 0.0):
             try:
-                if first:
-                    cursor = self._cursor()
-                    self._all_loaders()
-                    first = False
-                cursor = self._once(cursor)
+                seen = self._all_loaders() if seen < 0 else self._loaders(seen)
+                if self._recorder.leads():
+                    self._tell_of_news()
             except SREToolkitError as error:  # the store is away for a moment: it is looked at again
                 _LOG.warning("provisioning cannot be followed now: %s", error)
                 self._done.wait(1.0)
+        try:
+            self._recorder.close()
+        except SREToolkitError as error:
+            _LOG.warning("the record could not be closed: %s", error)
 
-    def _once(self, cursor: int) -> int:
-        rows = self.registry.store.read(
-            "SELECT id, node, event FROM provision_log WHERE id > :after ORDER BY id LIMIT 500", after=cursor
-        )
+    def _tell_of_news(self) -> None:
+        """What happened since the last time: onto the record, then to the hooks."""
+        cursor = self._cursor()
+        rows = self._rows("id, node, at, event, entry", cursor)
+        self._recorder.write([{**row, "entry": json.loads(row["entry"])} for row in rows])
         if not rows:
-            return cursor
-        for node in dict.fromkeys(row["node"] for row in rows if row["node"]):
-            self._loader(node)
+            return
         told = {name: hook for name, hook in self.registry.documents("hook").items() if isinstance(hook, Hook)}
         for row in rows:
             for name, hook in told.items():
                 if row["event"] in EVENTS and (not hook.events or row["event"] in hook.events):
                     self._queue(name).put((row["event"], row["node"]))
-        newest = int(rows[-1]["id"])
         self.registry.store.write(
             "INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = :value",
-            key=_CURSOR, value=str(newest),
+            key=_CURSOR, value=str(rows[-1]["id"]),
         )  # fmt: skip
-        return newest
+
+    def _rows(self, columns: str, after: int) -> list[Row]:
+        sql = f"SELECT {columns} FROM provision_log WHERE id > :after ORDER BY id LIMIT 500"
+        return self.registry.store.read(sql, after=after)
 
     def _cursor(self) -> int:
         rows = self.registry.store.read("SELECT value FROM meta WHERE key = :key", key=_CURSOR)
@@ -102,9 +110,18 @@ class Follower:
             except SREToolkitError as error:
                 _LOG.warning("the hook %s could not be told of %s: %s", name, event, error)
 
-    def _all_loaders(self) -> None:
+    def _all_loaders(self) -> int:
+        """Write the files of all machines; gives the newest event that they follow from."""
+        rows = self.registry.store.read("SELECT max(id) AS id FROM provision_log")
         for node in self.registry.nodes():
             self._loader(node.id)
+        return int(rows[0]["id"] or 0)
+
+    def _loaders(self, seen: int) -> int:
+        rows = self._rows("id, node", seen)
+        for node in dict.fromkeys(row["node"] for row in rows if row["node"]):
+            self._loader(node)
+        return int(rows[-1]["id"]) if rows else seen
 
     def _loader(self, node_id: str) -> None:
         """GRUB asks by TFTP alone, so that what it is told is a file for each of the machine's cards."""

@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 
+from sretoolkit.actor import Actor
 from sretoolkit.clock import poll
 from sretoolkit.config import Config
+from sretoolkit.journal import Journal, Keys, find_runs, verify_store
 from sretoolkit.provision import hooks
 from sretoolkit.provision.entries import Hook
 from sretoolkit.provision.handlers import Desk
 from sretoolkit.provision.registry import Registry
 from sretoolkit.server.follower import Follower
+from sretoolkit.server.recorder import RUNBOOK
 from tests.provision.conftest import IMAGE, web
 from tests.provision.machine import Machine
 
@@ -138,3 +141,31 @@ def test_hooks_follow_what_happens_and_one_that_hangs_delays_nobody(
     Machine(machines_desk, 4).boot()
     assert poll(lambda: count() == 4, timeout=20)
     again.close()
+
+
+def test_what_happens_is_on_the_signed_record(
+    registry: Registry, machines_desk: Desk, config: Config, write: Any
+) -> None:
+    """Issue "every transition journalled": one server at a time writes it, a killed one's run is gone on with."""
+    write(IMAGE, web())
+    first, second = Follower(registry, config), Follower(registry, config)
+    first.start()
+    machine = Machine(machines_desk, 1)
+    machine.boot()
+
+    def recorded() -> list[str]:
+        runs = [run for run in find_runs(registry.store) if run.runbook == RUNBOOK]
+        entries = [Journal(registry.store, run.id, actor=Actor("alice")).entries(kind="machines") for run in runs]
+        return [event["event"] for each in entries for entry in each for event in entry.payload["events"]]
+
+    assert poll(lambda: "node-bound-to-policy" in recorded(), timeout=20)
+    second.start()
+    machine.boot()
+    assert poll(lambda: recorded().count("node-booted") == 2, timeout=20)
+    first.close()
+    machine.boot()
+    assert poll(lambda: recorded().count("node-booted") == 3, timeout=20)
+    second.close()
+    runs = [run for run in find_runs(registry.store) if run.runbook == RUNBOOK]
+    assert ["completed", "completed"] == [run.state for run in runs]
+    assert {"whole"} == {proof.state for proof in verify_store(registry.store, Keys.of(config))}

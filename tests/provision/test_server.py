@@ -20,6 +20,7 @@ import urllib3
 
 from sretoolkit.clock import poll
 from sretoolkit.config import Config
+from sretoolkit.journal import Keys, find_runs, verify_store
 from sretoolkit.provision.registry import Registry
 from sretoolkit.store import Store
 from tests.conftest import REPOSITORY
@@ -171,7 +172,7 @@ def test_a_client_that_says_nothing_holds_nobody_up(server: Server) -> None:
 
 
 def test_a_server_that_is_killed_forgets_nothing(own_home: Path, config: Config) -> None:
-    """Issue fault "server restarted mid-install": the machine's token is good at the next server as well."""
+    """Issue fault "server restarted mid-install": the token is good at the next server, which goes on with the same record."""
     first = start(own_home, config)
     told = dict(line.split("=", 1) for line in first.check_in(1).data.decode().splitlines())
     stop(first, signal.SIGKILL)
@@ -179,6 +180,10 @@ def test_a_server_that_is_killed_forgets_nothing(own_home: Path, config: Config)
     status = second.ask("POST", "/svc/poll", headers={"Authorization": f"Bearer {told['token']}"}).status
     stop(second)
     assert 200 == status
+    with Store(config["store.url"]) as store:
+        runs = [(run.runbook, run.state) for run in find_runs(store)]
+        proofs = {proof.state for proof in verify_store(store, Keys.of(config))}
+    assert ([("provisioning server", "completed")], {"whole"}) == (runs, proofs)
 
 
 def test_bandwidth_is_shared_and_kept(own_home: Path, config: Config) -> None:
