@@ -56,6 +56,13 @@ def test_a_faulty_file_ends_with_1(run: Run, dockerfile: Path) -> None:
     assert 0 == run(dockerfile)[0]
 
 
+def test_a_watch_is_a_duration(run: Run, dockerfile: Path) -> None:
+    """Another word is refused before anything is looked at; a file has no process ids to watch."""
+    code, _, said = run("--watch", "soon", dockerfile)
+    assert (2, True) == (code, "'soon' is not a duration" in said)
+    assert 1 == run("--watch", "10s", dockerfile)[0]
+
+
 def test_a_program_gets_the_same_report(run: Run, dockerfile: Path) -> None:
     """``examine`` is the command without the terminal."""
     assert run(dockerfile)[1] == f"{examine([str(dockerfile)])}\n"
