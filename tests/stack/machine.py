@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from sretoolkit.clock import poll
 from sretoolkit.errors import ProvisionError
-from sretoolkit.provision.powers._qmp import Qmp
+from sretoolkit.provision.powers._qmp import Qmp, alive
 from tests.stack.process import program
 from tests.stack.rack import Rack
 
@@ -200,7 +200,7 @@ def power_off(folder: Path) -> None:
         os.kill(pid, signal.SIGKILL)
     except (OSError, ValueError):
         return
-    if not poll(lambda: not Path(f"/proc/{pid}/exe").exists(), timeout=60):
+    if not poll(lambda: not alive(pid), timeout=60):
         raise RuntimeError(f"the QEMU {pid} of {folder} does not end")
 
 
