@@ -75,6 +75,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.journal_append
 	$(BIN)/python -m benchmarks.metrics
 	$(BIN)/python -m benchmarks.pid1
+	$(BIN)/python -m benchmarks.provision
 
 pid1-score: $(VENV)/.dev
 	tests/stack/install

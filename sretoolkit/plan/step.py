@@ -118,6 +118,10 @@ class Step(Data):
         """Make the world ``before`` again."""
         raise NotImplementedError
 
+    def revocable(self, ctx: Context) -> bool:
+        """Whether it can be taken back. What is irreversible may not have begun, where it waits for somebody else to act."""
+        return not self.irreversible
+
     def take_effect(self, ctx: Context) -> None:
         """Wait until ``after`` is in effect. Asked when `do` was broken off after it had written, before it had waited."""
 

@@ -70,7 +70,7 @@ def _undo(change: Change, journal: Journal, context: Context, leases: Leases, fo
     if world is World.BEFORE:
         journal.append("undo-after", {**about, "nothing": True, "seen": seen}, target=step.target)
         return
-    if step.irreversible:
+    if not step.revocable(context):
         raise UndoFailed("it is irreversible")
     if world is World.OTHER and not force:
         raise UndoFailed(

@@ -245,8 +245,6 @@ class Desk:
             return {"action": "reboot", "every": EVERY}
         if order.state == "ordered" and not self._turn(tx, order):
             return wait
-        if order.erase_confirmed and not orders.confirmed(tx, order.id, node.id):
-            return wait
         meant = {f"expect_{name}": order.hardware.get(name) for name in ("uuid", "serial")}
         meant["expect_mac"] = next(iter(order.hardware.get("mac") or ()), "")
         meant |= {f"disk_{name}": order.disk.get(name) for name in ("serial", "name", "bytes", "fingerprint")}

@@ -18,7 +18,7 @@ from sretoolkit.provision.node import Node, shown
 from sretoolkit.provision.node_commands import changed
 from sretoolkit.provision.orders import Order
 from sretoolkit.provision.registry import Registry
-from sretoolkit.provision.steps import ConfirmErase, GiveOrder
+from sretoolkit.provision.steps import GiveErasingOrder, GiveOrder
 from sretoolkit.provision.task import task
 from sretoolkit.store import open_store
 
@@ -125,8 +125,10 @@ def _given(order: Order, node: Node, what: str) -> list[Step]:
         return [GiveOrder(order=order.to_dict(), before={"given": False}, after={"given": True}, what=text)]
     name = f"{disk.get('name')}, serial {disk.get('serial') or 'none'}, {size_of(disk)}"
     text = f"tell {node.hostname or node.id} ({shown(node.hardware)}) to write {what} onto its disk {name}"
-    given = GiveOrder(order=order.to_dict(), before={"given": False}, after={"given": True}, what=text)
-    return [ConfirmErase.of(order), given] if order.erase_confirmed else [given]
+    kind = GiveErasingOrder if order.erase_confirmed else GiveOrder
+    if order.erase_confirmed:
+        text += "; what is on it is lost"
+    return [kind(order=order.to_dict(), before={"given": False}, after={"given": True}, what=text)]
 
 
 def _stages(order: Order, patience: timedelta) -> list[Gate]:

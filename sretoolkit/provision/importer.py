@@ -142,7 +142,7 @@ def json_files(folder: Path) -> list[tuple[Path, Any]]:
 def _row(machine: Mapping[str, Any]) -> dict[str, Any]:
     empty = dict.fromkeys(("policy", "host_key", "held", "order_id", "address"), "")
     return {
-        **empty, "hardware": json.dumps(machine["hardware"].to_dict()), "metadata": json.dumps(machine["metadata"]),
+        **empty, "orders": 0, "hardware": json.dumps(machine["hardware"].to_dict()), "metadata": json.dumps(machine["metadata"]),
         "state": "installed" if machine["installed"] else "registered", "installed": machine["installed"],
         "hostname": machine["hostname"],
     }  # fmt: skip

@@ -73,7 +73,11 @@ class Hardware:
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """One machine. ``held`` says why nothing may be done to it until a person has looked; ``order`` is its open order."""
+    """One machine.
+
+    ``held`` says why nothing may be done to it until a person has looked; ``order`` is its open order, ``orders`` how many
+    it ever had.
+    """
 
     id: str
     hardware: Hardware
@@ -86,6 +90,7 @@ class Node:
     host_key: str = ""
     held: str = ""
     order: str = ""
+    orders: int = 0
     address: str = ""
     seen: float = 0.0
 

@@ -93,7 +93,8 @@ def _register(registry: Registry, given: Given) -> Steps:
     empty = dict.fromkeys(("policy", "hostname", "host_key", "held", "order_id", "address"), "")
     installed = bool(given.get("installed"))
     row = {
-        **empty, "hardware": json.dumps(hardware.to_dict()), "metadata": json.dumps(dict(given.get("metadata") or {})),
+        **empty, "orders": 0, "hardware": json.dumps(hardware.to_dict()),
+        "metadata": json.dumps(dict(given.get("metadata") or {})),
         "state": "installed" if installed else "registered", "installed": "by somebody else" if installed else "",
     }  # fmt: skip
     yield PutNode(node=f"n{secrets.token_hex(5)}", before=None, after=row)

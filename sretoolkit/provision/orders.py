@@ -7,12 +7,12 @@ An order goes ``ordered`` -> ``accepted`` (the machine has checked that it is th
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from sretoolkit.errors import ProvisionError
+from sretoolkit.journal import digest
 from sretoolkit.provision.entries import Policy, Repo, read
 from sretoolkit.provision.facts import disk_of, size_of
 from sretoolkit.provision.node import Node
@@ -40,7 +40,6 @@ _NEXT: Mapping[str, tuple[str, ...]] = {
     "rebooting": ("rebooting", "finished"),
 }
 _DONE = {"wipe": ("wiped", "retired", ""), "boot": ("booted-once", "", ""), "rescue": ("rescued", "", "")}
-CONFIRMED = "erase-confirmed"
 RUNNING = STAGES[1:6]
 
 
@@ -85,12 +84,14 @@ def decided(node: Node, policy: Policy, *, disk: str = "", erase_confirmed: str 
     if kind in WRITING:
         chosen = disk_of(node.disks, disk or policy.disk)
         _erasable(node, chosen, erase_confirmed)
-    return Order(
-        id=f"o{secrets.token_hex(6)}", node=node.id, kind=kind, policy=policy.name, task=policy.task, repo=policy.repo,
+    order = Order(
+        id="", node=node.id, kind=kind, policy=policy.name, task=policy.task, repo=policy.repo,
         hardware=node.hardware.to_dict(),
         disk={name: chosen.get(name) for name in ("name", "serial", "bytes", "fingerprint") if chosen},
         hostname=node.hostname, erase_confirmed=erase_confirmed,
     )  # fmt: skip
+    # the same decision has the same name, so that a plan that was made, approved and made again is the same plan
+    return replace(order, id=f"o{digest({'order': order.to_dict(), 'earlier': node.orders})[:12]}")
 
 
 def give(tx: Transaction, order: Order) -> None:
@@ -111,6 +112,7 @@ def give(tx: Transaction, order: Order) -> None:
     )  # fmt: skip
     if made:
         change(tx, order.node, order_id=order.id)
+        tx.execute("UPDATE provision_nodes SET orders = orders + 1 WHERE id = :node", node=order.node)
         note(tx, order.node, "ordered", order=order.id, kind=order.kind, policy=order.policy, disk=dict(order.disk))
 
 
@@ -140,14 +142,10 @@ def advance(tx: Transaction, order_id: str, stage: str, report: Mapping[str, Any
     return replace(order, state=stage)
 
 
-def confirmed(tx: Transaction, order_id: str, node: str) -> bool:
-    """Whether a person has said that what is on this order's disk may go."""
-    return _noted(tx, CONFIRMED, order_id, node)
-
-
 def was_accepted(tx: Transaction, order_id: str, node: str) -> bool:
     """Whether the machine had accepted an order, so that its disk may have been written."""
-    return _noted(tx, "stage-accepted", order_id, node)
+    rows = tx.execute("SELECT entry FROM provision_log WHERE node = :node AND event = 'stage-accepted'", node=node)
+    return any(json.loads(row["entry"]).get("order") == order_id for row in rows)
 
 
 def order_in(tx: Transaction, order_id: str) -> Order:
@@ -182,11 +180,6 @@ def repo_in(tx: Transaction, name: str) -> Repo:
     found = read("repo", json.loads(rows[0]["document"]))
     assert isinstance(found, Repo)
     return found
-
-
-def _noted(tx: Transaction, event: str, order_id: str, node: str) -> bool:
-    rows = tx.execute("SELECT entry FROM provision_log WHERE node = :node AND event = :event", node=node, event=event)
-    return any(json.loads(row["entry"]).get("order") == order_id for row in rows)
 
 
 def _free(node: Node) -> None:

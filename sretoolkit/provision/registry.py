@@ -14,7 +14,10 @@ from sretoolkit.store import Store
 from sretoolkit.store.store import Row, Transaction
 
 _REVISION = "SELECT value FROM meta WHERE key = 'provision'"
-_NODE = "id, hardware, facts, metadata, state, policy, installed, hostname, host_key, held, order_id, address, registered, seen"
+_NODE = (
+    "id, hardware, facts, metadata, state, policy, installed, hostname, host_key, held, order_id, orders, address, "
+    "registered, seen"
+)
 
 
 class Registry:
@@ -134,6 +137,7 @@ def node_of(row: Row) -> Node:
         state=state,
         **{name: row[name] for name in ("policy", "installed", "hostname", "host_key", "held", "address", "seen")},
         order=row["order_id"],
+        orders=row["orders"],
     )
 
 
@@ -164,7 +168,7 @@ def put_node(tx: Transaction, row: Mapping[str, Any]) -> None:
         **dict.fromkeys(("policy", "installed", "hostname", "host_key", "held", "order_id", "address"), ""),
         **row,
     }
-    given = {"metadata": "{}", "facts": "{}", "state": "registered", **columns}
+    given = {"metadata": "{}", "facts": "{}", "state": "registered", "orders": 0, **columns}
     names = sorted(given)
     tx.execute(
         f"INSERT INTO provision_nodes ({', '.join(names)}, registered, seen) "

@@ -198,53 +198,15 @@ class GiveOrder(Step):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConfirmErase(Step):
-    """A person's word that what is on a disk may go. Without it no order for that disk is told to its machine.
-
-    It counts as never said when the order ended before the machine had accepted it.
-    """
+class GiveErasingOrder(GiveOrder):
+    """The same for a disk that may hold data. Once the machine has accepted it, what was on the disk is lost."""
 
     irreversible: ClassVar[bool] = True
-    order: str
-    node: str
-    disk: str
-    before: dict[str, Any]
-    after: dict[str, Any]
 
-    @classmethod
-    def of(cls, order: Order) -> ConfirmErase:
-        """The step for an order that is to be given."""
-        return cls(
-            order=order.id, node=order.node, disk=order.erase_confirmed, before={"may_be_erased": False},
-            after={"may_be_erased": True},
-        )  # fmt: skip
-
-    @property
-    def target(self) -> str:
-        """``provision:disk/SERIAL``."""
-        return f"provision:disk/{self.disk}"
-
-    def describe(self) -> str:
-        """Which disk of which machine."""
-        return f"erase the disk {self.disk} of {self.node}: what is on it is lost"
-
-    def observe(self, ctx: Context) -> dict[str, Any]:
-        """Whether it was said, and still counts."""
+    def revocable(self, ctx: Context) -> bool:
+        """Until the machine has accepted it."""
         with registry_of(ctx).store.transaction() as tx:
-            if not orders.confirmed(tx, self.order, self.node):
-                return {"may_be_erased": False}
-            rows = tx.execute("SELECT state FROM provision_orders WHERE id = :id", id=self.order)
-            ended = bool(rows) and rows[0]["state"] in orders.BAD
-            return {"may_be_erased": not ended or orders.was_accepted(tx, self.order, self.node)}
-
-    def do(self, ctx: Context) -> None:
-        """Write it down."""
-        with registry_of(ctx).store.transaction() as tx:
-            note(tx, self.node, orders.CONFIRMED, order=self.order, disk=self.disk)
-
-    def undo(self, ctx: Context) -> None:
-        """It is not unsaid: the disk may be written already."""
-        raise PlanError(f"the disk {self.disk} may be written already", hint="see what is on it")
+            return not orders.was_accepted(tx, self.order["id"], self.order["node"])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sretoolkit.config import Config
-from sretoolkit.errors import GateFailed, PlanRefused, ProvisionError
+from sretoolkit.errors import GateFailed, PlanRefused, ProvisionError, StepFailed
 from sretoolkit.plan import Plan
 from sretoolkit.provision import board, describe, foresee, install, retire
 from sretoolkit.provision.commands import COMMANDS
@@ -90,6 +90,15 @@ def test_only_a_plan_is_made_without_apply(machine: Machine, registry: Registry,
     assert ("", "wait") == (registry.node("web1").order, machine.poll()["action"])
 
 
+def test_a_plan_that_is_made_again_is_the_same_plan(machine: Machine, registry: Registry, config: Config) -> None:
+    """What was approved is what runs: the same order by name, until it was given; after that another one."""
+    first, again = (install("web1", ssh=False, config=config) for _ in range(2))
+    assert first.hash == again.hash
+    with at_work(machine, fails="accepted"), pytest.raises(GateFailed):
+        first.run(apply=True, config=config)
+    assert install("web1", ssh=False, config=config).hash != first.hash
+
+
 @pytest.mark.parametrize("fails", ["accepted", "written", "verified"])
 def test_a_failed_install_takes_its_order_back(
     machine: Machine, registry: Registry, config: Config, fails: str
@@ -164,10 +173,11 @@ def test_a_policy_that_hands_over_does_so_once(
 
 def test_two_plans_for_one_machine(machine: Machine, config: Config, registry: Registry) -> None:
     """The second order is refused while the first one is open; the first one is not disturbed."""
-    first, second = (install("web1", ssh=False, config=config) for _ in range(2))
-    Plan("first", [first.steps[0]]).run(apply=True, config=config)
-    with pytest.raises(Exception, match="has an order already"):
-        second.run(apply=True, config=config)
+    first, second = (install("web1", ssh=False, erase_confirmed=word, config=config) for word in ("", "D1"))
+    for _ in range(2):  # the very same order is given once
+        Plan("first", [first.steps[0]]).run(apply=True, config=config)
+    with pytest.raises(StepFailed, match="has an order already"):
+        second.run(apply=True, config=config, irreversible=True)
     assert first.steps[0].to_dict()["data"]["order"]["id"] == registry.node("web1").order
 
 

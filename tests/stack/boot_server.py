@@ -102,10 +102,6 @@ class BootServer:
         """Give an order as it is."""
         with self.store.transaction() as tx:
             orders.give(tx, order)
-            if order.erase_confirmed:
-                from sretoolkit.provision.registry import note
-
-                note(tx, order.node, orders.CONFIRMED, order=order.id)
 
     def state(self, order: Order) -> Order:
         """The order as it stands."""

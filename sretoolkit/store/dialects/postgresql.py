@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from sretoolkit.errors import ConfigError, StoreUnavailable
 from sretoolkit.store.dialect import Dialect
 
-_PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")
+_PARAMETER = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)")
 
 
 class Postgresql(Dialect):

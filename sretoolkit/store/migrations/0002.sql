@@ -20,6 +20,7 @@ CREATE TABLE provision_nodes (
   host_key TEXT NOT NULL,
   held TEXT NOT NULL,
   order_id TEXT NOT NULL,
+  orders INTEGER NOT NULL,
   address TEXT NOT NULL,
   registered {real} NOT NULL,
   seen {real} NOT NULL
