@@ -51,8 +51,9 @@ def next_boot(tx: Transaction, desk: Desk, request: Request) -> str:
 
 def known(tx: Transaction, request: Request, match_on: tuple[str, ...]) -> Node | None:
     """The machine that asks, by what its firmware says; None for one that is new, and for one that cannot be told."""
+    said = {**request.query, "serial": request.query.get("serial") or _text(request.query.get("serial_hex", ""))}
     try:
-        hardware = Hardware.of({name: request.query.get(name) or None for name in ("uuid", "serial", "asset", "mac")})
+        hardware = Hardware.of({name: said.get(name) or None for name in ("uuid", "serial", "asset", "mac")})
     except ProvisionError:
         return None
     keys = {f"key{place}": key for place, key in enumerate(hardware.keys(match_on))}
@@ -63,6 +64,14 @@ def known(tx: Transaction, request: Request, match_on: tuple[str, ...]) -> Node 
         **keys,
     )
     return node_in(tx, rows[0]["node"]) if len(rows) == 1 else None
+
+
+def _text(digits: str) -> str:
+    """A text that came as hexadecimal digits, cut as the microkernel cuts it; "" for what is none."""
+    try:
+        return bytes.fromhex(digits)[:1024].decode("utf-8", "replace").rstrip()
+    except ValueError:
+        return ""
 
 
 def _arch(word: str) -> str:

@@ -37,13 +37,21 @@ class BootServer:
     """Answers machines of a rack. ``foreign``: beside a DHCP server that knows nothing of us, from a place of our own."""
 
     def __init__(
-        self, rack: Rack, folder: Path, *, secure_boot: bool = False, foreign: bool = False, consoles: str = "ttyS0"
+        self,
+        rack: Rack,
+        folder: Path,
+        *,
+        secure_boot: bool = False,
+        foreign: bool = False,
+        consoles: str = "ttyS0",
+        flavour: str = "",
     ) -> None:
         self.rack = rack
         self.folder = folder
         self.secure_boot = secure_boot
         self.foreign = foreign
         self.consoles = consoles
+        self.flavour = flavour
         self.address = "10.77.0.2" if foreign else rack.address
         self.api = f"http://{self.address}:{_PORT}"
         self.config = Config.of(
@@ -159,7 +167,8 @@ class BootServer:
         kernels = folder / "microkernel"
         kernels.mkdir(parents=True)
         for arch in ("x86_64", "arm64"):
-            shutil.copytree(images.microkernel(arch) / arch, kernels / arch)
+            flavour = self.flavour if arch == "x86_64" else ""
+            shutil.copytree(images.microkernel(arch, flavour=flavour) / arch, kernels / arch)
         tftp = TftpFolder(folder / "tftp", [Path("/"), *images.loaders()])
         missing = tftp.make(self.api, microkernels=kernels, consoles=[self.consoles])
         if missing:

@@ -72,3 +72,11 @@ class Qmp:
             raise ProvisionError(f"QEMU at {self.path} ended", subject=str(self.path))
         told: dict[str, Any] = json.loads(line)
         return told
+
+
+def alive(pid: int) -> bool:
+    """Whether a process still holds anything: it is there and not just waiting to be reaped."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
