@@ -34,7 +34,7 @@ _PORT = 8080
 
 
 class BootServer:
-    """Answers machines of a rack. ``foreign``: beside a DHCP server that knows nothing of us, from a place of our own."""
+    """Answers machines of a rack. ``foreign``: beside a DHCP server that knows nothing of us; ``plain``: without what hurries iPXE."""
 
     def __init__(
         self,
@@ -51,6 +51,7 @@ class BootServer:
         self.secure_boot = secure_boot
         self.foreign = foreign
         self.consoles = consoles
+        self.plain = plain
         self.flavour = flavour
         self.address = "10.77.0.2" if foreign else rack.address
         self.api = f"http://{self.address}:{_PORT}"
@@ -196,7 +197,11 @@ class BootServer:
             lines += [f"ra-param={self.rack.bridge},5,0", f"dhcp-leasefile={self.folder}/foreign-leases"]
             theirs = "".join(f"{line}\n" for line in lines)
             self._stack.callback(Dnsmasq(self.rack, self.folder / "foreign", theirs).stop)
-        self.dnsmasq = Dnsmasq(self.rack, self.folder / "dhcp", dnsmasq(own), place=self._place)
+        text = dnsmasq(own)
+        if self.plain:
+            quick = ("enable-ra", "ra-", "encap:175,176")
+            text = "".join(f"{line}\n" for line in text.splitlines() if not any(words in line for words in quick))
+        self.dnsmasq = Dnsmasq(self.rack, self.folder / "dhcp", text, place=self._place)
         self._stack.callback(self.dnsmasq.stop)
 
     def _serve(self) -> None:
