@@ -34,7 +34,7 @@ _PORT = 8080
 
 
 class BootServer:
-    """Answers machines of a rack. ``foreign``: beside a DHCP server that knows nothing of us; ``plain``: without what hurries iPXE."""
+    """Answers machines of a rack. ``foreign``: beside a DHCP server that knows nothing of us."""
 
     def __init__(
         self,
@@ -45,6 +45,7 @@ class BootServer:
         foreign: bool = False,
         consoles: str = "ttyS0",
         flavour: str = "",
+        plain: bool = False,
     ) -> None:
         self.rack = rack
         self.folder = folder
