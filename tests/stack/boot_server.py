@@ -37,7 +37,7 @@ class BootServer:
     """Answers machines of a rack.
 
     ``foreign``: beside a DHCP server that knows nothing of us, from a place of our own. ``flavour``: of the microkernel's
-    kernel for x86_64. ``dhcp``: lines added to dnsmasq's configuration.
+    kernel for x86_64. ``rewrite``: what becomes of dnsmasq's configuration.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class BootServer:
         foreign: bool = False,
         consoles: str = "ttyS0",
         flavour: str = "",
-        dhcp: str = "",
+        rewrite: Callable[[str], str] | None = None,
     ) -> None:
         self.rack = rack
         self.folder = folder
@@ -57,7 +57,7 @@ class BootServer:
         self.foreign = foreign
         self.consoles = consoles
         self.flavour = flavour
-        self.dhcp = dhcp
+        self.rewrite = rewrite or str
         self.address = "10.77.0.2" if foreign else rack.address
         self.api = f"http://{self.address}:{_PORT}"
         self.config = Config.of(
@@ -202,7 +202,7 @@ class BootServer:
             lines += [f"ra-param={self.rack.bridge},5,0", f"dhcp-leasefile={self.folder}/foreign-leases"]
             theirs = "".join(f"{line}\n" for line in lines)
             self._stack.callback(Dnsmasq(self.rack, self.folder / "foreign", theirs).stop)
-        self.dnsmasq = Dnsmasq(self.rack, self.folder / "dhcp", dnsmasq(own) + self.dhcp, place=self._place)
+        self.dnsmasq = Dnsmasq(self.rack, self.folder / "dhcp", self.rewrite(dnsmasq(own)), place=self._place)
         self._stack.callback(self.dnsmasq.stop)
 
     def _serve(self) -> None:
