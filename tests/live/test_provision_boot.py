@@ -85,3 +85,14 @@ def test_a_server_with_usual_hardware_is_known_and_written(lab: Lab) -> None:
     assert server.comes_to(order, "rebooting"), server.told(
         machine
     )  # what is installed has drivers for virtual disks alone
+
+
+def test_uefi_boots_by_http_where_there_is_no_tftp(lab: Lab) -> None:
+    """UEFI HTTP boot: the firmware itself fetches iPXE by HTTP from the boot server, and the machine is discovered."""
+    no_tftp = "dhcp-ignore=tag:arch-7,tag:!ipxe\n"  # no answer to a firmware that wants it
+    server = lab.server(rewrite=lambda config: config + no_tftp)
+    machine = lab.machine(firmware="uefi")
+    machine.on()
+    node = server.node(machine, timeout=900)  # it has given up PXE over IPv4 and IPv6 before
+    assert "uefi" == node.facts["firmware"]
+    assert "snponly.efi" not in server.dnsmasq.log.replace(f"{server.api}/svc/loader/snponly.efi", "")

@@ -34,7 +34,11 @@ _PORT = 8080
 
 
 class BootServer:
-    """Answers machines of a rack. ``foreign``: beside a DHCP server that knows nothing of us."""
+    """Answers machines of a rack.
+
+    ``foreign``: beside a DHCP server that knows nothing of us, from a place of our own. ``flavour``: of the microkernel's
+    kernel for x86_64. ``rewrite``: what becomes of dnsmasq's configuration.
+    """
 
     def __init__(
         self,
@@ -45,15 +49,15 @@ class BootServer:
         foreign: bool = False,
         consoles: str = "ttyS0",
         flavour: str = "",
-        plain: bool = False,
+        rewrite: Callable[[str], str] | None = None,
     ) -> None:
         self.rack = rack
         self.folder = folder
         self.secure_boot = secure_boot
         self.foreign = foreign
         self.consoles = consoles
-        self.plain = plain
         self.flavour = flavour
+        self.rewrite = rewrite or str
         self.address = "10.77.0.2" if foreign else rack.address
         self.api = f"http://{self.address}:{_PORT}"
         self.config = Config.of(
@@ -198,11 +202,7 @@ class BootServer:
             lines += [f"ra-param={self.rack.bridge},5,0", f"dhcp-leasefile={self.folder}/foreign-leases"]
             theirs = "".join(f"{line}\n" for line in lines)
             self._stack.callback(Dnsmasq(self.rack, self.folder / "foreign", theirs).stop)
-        text = dnsmasq(own)
-        if self.plain:
-            quick = ("enable-ra", "ra-", "encap:175,176")
-            text = "".join(f"{line}\n" for line in text.splitlines() if not any(words in line for words in quick))
-        self.dnsmasq = Dnsmasq(self.rack, self.folder / "dhcp", text, place=self._place)
+        self.dnsmasq = Dnsmasq(self.rack, self.folder / "dhcp", self.rewrite(dnsmasq(own)), place=self._place)
         self._stack.callback(self.dnsmasq.stop)
 
     def _serve(self) -> None:

@@ -75,8 +75,9 @@ class Qmp:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process still holds anything: it is there and not just waiting to be reaped."""
+    """Whether a process still holds anything: any thread of it is there and not just waiting to be reaped."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
-    except OSError:
-        return False
+        threads = [(thread / "stat").read_text() for thread in Path(f"/proc/{pid}/task").iterdir()]
+    except OSError:  # one of them, or all, ended while we looked
+        return Path(f"/proc/{pid}/task").exists() and alive(pid)
+    return any(line.rpartition(")")[2].split()[0] not in ("Z", "X") for line in threads)
