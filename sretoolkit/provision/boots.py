@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from sretoolkit.errors import ProvisionError
@@ -46,7 +47,7 @@ def next_boot(tx: Transaction, desk: Desk, request: Request) -> str:
         if order.kind == "boot":
             orders.advance(tx, order.id, "finished", {})
         return script
-    return boot.microkernel_script(base, arch, consoles=desk.config["provision.consoles"])
+    return _microkernel(base, arch, tuple(desk.config["provision.consoles"]))
 
 
 def known(tx: Transaction, request: Request, match_on: tuple[str, ...]) -> Node | None:
@@ -88,6 +89,11 @@ def _installer(tx: Transaction, desk: Desk, order: orders.Order, base: str) -> s
     injected = [(f"{base}/svc/inject/{order.id}/{name}", f"/{name}") for name in how.inject]
     initrds = [(f"{files}/{repo.initrd}", "initrd"), *injected]
     return boot.kernel_script(f"{files}/{repo.kernel}", initrds, how.kernel_arguments(values).split())
+
+
+@lru_cache(maxsize=64)
+def _microkernel(base: str, arch: str, consoles: tuple[str, ...]) -> str:
+    return boot.microkernel_script(base, arch, consoles=consoles)
 
 
 def loader_text(node: Node, order: orders.Order | None, api: str, consoles: Sequence[str]) -> str:
