@@ -33,7 +33,7 @@ def board(config: Config | None = None) -> Report:
     counts = Counter(node.state for node in nodes)
     machines = [
         (node.hostname or node.id, node.state, node.policy, node.order, node.hardware.serial, node.address, node.held)
-        for node in sorted(nodes, key=lambda node: (not node.held, STATES.index(node.state), node.id))
+        for node in sorted(nodes, key=lambda node: (not node.held, STATES.index(node.state)))
     ]
     orders = [(row["id"], row["node"], row["kind"], row["state"], _ago(row["since"]), row["why"]) for row in rows]
     findings = [_held(node) for node in nodes if node.held]
@@ -110,7 +110,7 @@ def try_rule(text: str, config: Config | None = None) -> Report:
         tags, nodes = registry.matcher().rules, registry.nodes()
     said = [(node, rule(node.as_facts(tags))) for node in nodes]
     rows = [
-        (node.hostname or node.id, answer(value), "" if value is True else str(rule.explain(node.as_facts(tags))))
+        (node.hostname or node.id, answer(value), "" if value is True else rule.explain(node.as_facts(tags)).brief)
         for node, value in sorted(said, key=lambda pair: pair[1] is not True)
     ]
     facts = {"true of": sum(value is True for _, value in said), "of": len(said)}

@@ -18,6 +18,7 @@ from sretoolkit.provision.operators import Facts, Lookup, Unknown, build
 from sretoolkit.provision.rule_types import problems, short
 
 Rule = Sequence[Any]
+_WRAPPERS = tuple(f'["{name}", ' for name in ("and", "or", "not", "num", "str", "lower", "upper"))
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,14 @@ class Explanation:
         yield f"{'  ' * indent}{self.text}: {answer(self.value)}"
         for part in self.parts:
             yield from part.lines(indent + 1)
+
+    @property
+    def brief(self) -> str:
+        """The parts that say most in one line, the innermost: each look-up with what was found."""
+        leaves = [
+            line.strip() for line in self.lines() if not any(line.lstrip().startswith(word) for word in _WRAPPERS)
+        ]
+        return "; ".join(dict.fromkeys(leaves)) or f"{self.text}: {answer(self.value)}"
 
     def __str__(self) -> str:
         return "\n".join(self.lines())

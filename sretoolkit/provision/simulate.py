@@ -91,7 +91,7 @@ def explain(registry: Registry, word: str) -> Report:
     says = {name: "yes" if name in decision.tags else "no" for name in matcher.rules} | dict.fromkeys(
         decision.unknown, "unknown"
     )
-    tags = [(name, says[name], str(matcher.explain(node, name))) for name in matcher.rules]
+    tags = [(name, says[name], matcher.explain(node, name).brief) for name in matcher.rules]
     policies = [
         (
             policy.order, policy.name, "" if policy.enabled else "disabled",

@@ -28,7 +28,7 @@ class ProvisionBoard(widgets.VBox):
         self._done = threading.Event()
         self.machines = widgets.HTML()
         self.node = widgets.Text(description="machine", placeholder="id, host name, serial number, UUID or MAC address")
-        self.log = widgets.HTML()
+        self.story = widgets.HTML()
         self.rule = widgets.Textarea(
             description="rule",
             value='[">=", ["num", ["fact", "cpus"]], 8]',
@@ -39,7 +39,7 @@ class ProvisionBoard(widgets.VBox):
         self.foreseen = widgets.HTML()
         self._views = {
             "Board": widgets.VBox([self.machines]),
-            "One machine": widgets.VBox([self.node, self.log]),
+            "One machine": widgets.VBox([self.node, self.story]),
             "Try a rule": widgets.VBox([self.rule, self.matched]),
             "Simulate": widgets.VBox([self.folder, self.foreseen]),
         }
@@ -81,7 +81,7 @@ class ProvisionBoard(widgets.VBox):
     def _answer(self, what: str) -> None:
         shown = {"log": 1, "rule": 2, "simulation": 3}.get(what, self.tabs.selected_index or 0)
         place, make = (
-            (self.machines, self._board), (self.log, self._log), (self.matched, self._rule), (self.foreseen, self._simulation),
+            (self.machines, self._board), (self.story, self._story), (self.matched, self._rule), (self.foreseen, self._simulation),
         )[shown]  # fmt: skip
         try:
             found = make()
@@ -94,7 +94,7 @@ class ProvisionBoard(widgets.VBox):
     def _board(self) -> Report:
         return board(self._config)
 
-    def _log(self) -> Report | None:
+    def _story(self) -> Report | None:
         word = self.node.value.strip()
         return describe(word, self._config) if word else None
 
