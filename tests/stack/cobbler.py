@@ -1,8 +1,8 @@
 """A real Cobbler 3.3.10 in mount, network and process namespaces of its own, with an API that this machine can reach.
 
 with Cobbler(folder) as cobbler:
-    token = cobbler.login()
-    cobbler.api().get_distros()           # over the way that http://server/cobbler_api is at a real site
+    with cobbler.api() as api:
+        api.get_distros()                 # by the way that http://server/cobbler_api is at a real site
     cobbler.collections                   # what it keeps on disk
 
 Its ``/etc``, ``/var`` and ``/srv`` are folders below ``folder``, so that the machine's own are never touched. It is built
@@ -60,12 +60,22 @@ class Cobbler:
         return "".join(file.read_text(errors="replace")[-4000:] for file in files if file.exists())
 
     def api(self) -> Any:
-        """A new connection to its API."""
+        """A new connection to its API, to be used as a context."""
         return xmlrpc.client.ServerProxy(self.url, allow_none=True)
 
     def login(self) -> str:
         """A token for what changes something."""
-        return str(self.api().login(_USER, _PASSWORD))
+        with self.api() as api:
+            return str(api.login(_USER, _PASSWORD))
+
+    def make(self, kind: str, **options: Any) -> None:
+        """A new distro, profile, subprofile, system or menu, as its own command does it: one call an option, then save."""
+        token, known = self.login(), kind.removeprefix("sub")
+        with self.api() as api:
+            handle = getattr(api, f"new_{kind}")(token)
+            for name, value in options.items():
+                getattr(api, f"modify_{known}")(handle, name, value, token)
+            getattr(api, f"save_{known}")(handle, token)
 
     def command(self, command: list[str]) -> list[str]:
         """The command line that runs ``command`` in its network, where its API is at ``127.0.0.1:25151``."""
@@ -127,7 +137,8 @@ class Cobbler:
 
     def _answers(self) -> bool:
         try:
-            return bool(self.api().ping())
+            with self.api() as api:
+                return bool(api.ping())
         except (OSError, xmlrpc.client.Error):
             return False
 
@@ -136,6 +147,8 @@ class Cobbler:
         if self._unshare is not None:
             self._unshare.kill()
             self._unshare.wait(timeout=20)
+            if not poll(lambda: not Path(f"/proc/{self._inside or 'none'}").exists(), timeout=20):
+                raise RuntimeError("Cobbler's first process did not end")
 
 
 def built() -> Path:

@@ -50,7 +50,9 @@ def main() -> int:
     server.socket.close()
     server.socket = socket.socket(fileno=int(sys.argv[1]))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    return subprocess.run([sys.executable, sys.argv[2], "--no-daemonize"], env={**os.environ, "LC_ALL": "C.UTF-8"}).returncode
+    return subprocess.run(
+        [sys.executable, sys.argv[2], "--no-daemonize"], env={**os.environ, "LC_ALL": "C.UTF-8"}
+    ).returncode
 
 
 if __name__ == "__main__":
