@@ -1,8 +1,8 @@
 """Provisioning: a storm of machines against one server, files from the page cache, and all verdicts of a fleet.
 
-``python -m benchmarks.provision [--machines 1000] [--rounds 3] [--cobbler]`` prints milliseconds of each stage of a boot, the server's
+``python -m benchmarks.provision [--machines 1000] [--rounds 3]`` prints milliseconds of each stage of a boot, the server's
 memory, gigabytes a second, and seconds for 10,000 machines x 200 policies, beside Razor's way of asking (every rule of every
-policy, one after the other).
+policy, one after the other). With ``--cobbler`` it prints the comparison with a real Cobbler instead (`provision_cobbler`).
 """
 
 from __future__ import annotations

@@ -13,7 +13,9 @@ import sys
 import tempfile
 import time
 import xmlrpc.client
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,15 +70,13 @@ def ours_scripts(home: Path, config: Config, count: int) -> float:
 
 
 async def _asked(port: int, count: int) -> float:
-    waiting = iter(range(_SCRIPTS * 5))
+    loop, waiting = asyncio.get_running_loop(), iter(range(_SCRIPTS * 5))
 
     async def client() -> None:
         for number in waiting:
             query = f"mac={mac(number % count, count % 251)}&platform=pcbios&arch=x86_64"
             data = written(f"GET /svc/boot?{query} HTTP/1.1")
-            _, asked = await asyncio.get_running_loop().create_connection(
-                lambda data=data: Asked(data), "127.0.0.1", port
-            )
+            _, asked = await loop.create_connection(partial(Asked, data), "127.0.0.1", port)
             answer = await asked.done
             assert answer[9:12] == b"200", answer[:200]
 
@@ -91,7 +91,12 @@ def cobbler_added(first: int, last: int, way: str) -> float:
         token = api.login("cobbler", "cobbler")
         began = time.perf_counter()
         for number in range(first, last):
-            options = {"name": f"s{number}", "profile": "base", "hostname": f"s{number}", "netboot_enabled": True}
+            options: dict[str, Any] = {
+                "name": f"s{number}",
+                "profile": "base",
+                "hostname": f"s{number}",
+                "netboot_enabled": True,
+            }
             card = {"macaddress-default": mac(number, 0)}
             if way == "single":
                 api.xapi_object_edit("system", f"s{number}", "add", {**options, **card}, token)
@@ -174,4 +179,9 @@ def compare(count: int = 1000, most: int = 4000) -> None:
 if __name__ == "__main__":
     asked, *words = sys.argv[1:]
     given: list[Any] = [int(word) if word.isdigit() else word for word in words]
-    print(json.dumps({"added": cobbler_added, "synced": cobbler_synced, "scripts": cobbler_scripts}[asked](*given)))
+    ways: dict[str, Callable[..., float]] = {
+        "added": cobbler_added,
+        "synced": cobbler_synced,
+        "scripts": cobbler_scripts,
+    }
+    print(json.dumps(ways[asked](*given)))
