@@ -69,14 +69,15 @@ def first_script(api: str) -> str:
 
     When the server does not answer, the machine goes on to its next boot device: an installed machine still starts.
     """
-    asked = (
-        "mac=${netX/mac}&uuid=${uuid}&serial=${serial:uristring}&asset=${asset:uristring}"
-        "&arch=${buildarch}&platform=${platform}"
-    )
-    lines = ["#!ipxe", f"set tries:int32 {_TRIES}", ":again", f"chain --replace {checked_url(api)}/svc/boot?{asked} ||"]
-    lines += ["echo sretoolkit: the server does not answer", "dec tries || goto away"]
-    lines += ["iseq ${tries} 0 && goto away ||", "sleep 3", "goto again", ":away", "exit 1"]
-    return _lines(lines)
+    # the serial number as hexadecimal digits: iPXE leaves quotes, brackets and ampersands in an address as they are
+    asked = "mac=${netX/mac}&uuid=${uuid}&serial_hex=${serial:hexraw}&arch=${buildarch}&platform=${platform}"
+    # no loop: counting is a command that older builds of iPXE, Debian's among them, do not have
+    again = [
+        f"chain --replace {checked_url(api)}/svc/boot?{asked} ||",
+        "echo sretoolkit: the server does not answer",
+        "sleep 3",
+    ]
+    return _lines(["#!ipxe", *again * _TRIES, "exit 1"])
 
 
 def kernel_script(kernel: str, initrds: Iterable[tuple[str, str]], arguments: Iterable[str]) -> str:

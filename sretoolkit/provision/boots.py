@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from sretoolkit.errors import ProvisionError
@@ -46,13 +47,14 @@ def next_boot(tx: Transaction, desk: Desk, request: Request) -> str:
         if order.kind == "boot":
             orders.advance(tx, order.id, "finished", {})
         return script
-    return boot.microkernel_script(base, arch, consoles=desk.config["provision.consoles"])
+    return _microkernel(base, arch, tuple(desk.config["provision.consoles"]))
 
 
 def known(tx: Transaction, request: Request, match_on: tuple[str, ...]) -> Node | None:
     """The machine that asks, by what its firmware says; None for one that is new, and for one that cannot be told."""
+    said = {**request.query, "serial": request.query.get("serial") or _text(request.query.get("serial_hex", ""))}
     try:
-        hardware = Hardware.of({name: request.query.get(name) or None for name in ("uuid", "serial", "asset", "mac")})
+        hardware = Hardware.of({name: said.get(name) or None for name in ("uuid", "serial", "asset", "mac")})
     except ProvisionError:
         return None
     keys = {f"key{place}": key for place, key in enumerate(hardware.keys(match_on))}
@@ -63,6 +65,14 @@ def known(tx: Transaction, request: Request, match_on: tuple[str, ...]) -> Node 
         **keys,
     )
     return node_in(tx, rows[0]["node"]) if len(rows) == 1 else None
+
+
+def _text(digits: str) -> str:
+    """A text that came as hexadecimal digits, cut as the microkernel cuts it; "" for what is none."""
+    try:
+        return bytes.fromhex(digits)[:1024].decode("utf-8", "replace").rstrip()
+    except ValueError:
+        return ""
 
 
 def _arch(word: str) -> str:
@@ -79,6 +89,11 @@ def _installer(tx: Transaction, desk: Desk, order: orders.Order, base: str) -> s
     injected = [(f"{base}/svc/inject/{order.id}/{name}", f"/{name}") for name in how.inject]
     initrds = [(f"{files}/{repo.initrd}", "initrd"), *injected]
     return boot.kernel_script(f"{files}/{repo.kernel}", initrds, how.kernel_arguments(values).split())
+
+
+@lru_cache(maxsize=64)
+def _microkernel(base: str, arch: str, consoles: tuple[str, ...]) -> str:
+    return boot.microkernel_script(base, arch, consoles=consoles)
 
 
 def loader_text(node: Node, order: orders.Order | None, api: str, consoles: Sequence[str]) -> str:

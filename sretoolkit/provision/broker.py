@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar
 
-from sretoolkit.errors import ConfigError, ProvisionError
+from sretoolkit.errors import ProvisionError
 from sretoolkit.plan import Context, Step
+from sretoolkit.plan.part import Part
 from sretoolkit.plugins import Plugins
 from sretoolkit.provision.inventory import SCHEME
 from sretoolkit.provision.node import Node
@@ -17,7 +17,7 @@ from sretoolkit.provision.steps import registry_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class Broker:
+class Broker(Part):
     """One way to hand over, with plain options."""
 
     def hand_over(self, ctx: Context, node: Node, host: str) -> str:
@@ -29,19 +29,7 @@ class Broker:
 
 
 BROKERS: Plugins[Broker] = Plugins("sretoolkit.provision.brokers", Broker)
-
-
-def broker_of(uses: str, options: Mapping[str, Any]) -> Broker:
-    """The plug-in with its options; raises `UnknownPlugin` and `ConfigError`."""
-    kind = BROKERS[uses]
-    known = {item.name: item.default is MISSING and item.default_factory is MISSING for item in fields(kind)}
-    if wrong := sorted(set(options) - set(known)):
-        raise ConfigError(
-            f"the broker {uses!r} has no option {wrong[0]!r}", hint=f"its options: {', '.join(known) or 'none'}"
-        )
-    if missing := [name for name, needed in known.items() if needed and name not in options]:
-        raise ConfigError(f"the broker {uses!r} needs the option {missing[0]!r}")
-    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in options.items()})
+Broker.plugins = BROKERS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +75,9 @@ class HandOver(Step):
         registry = registry_of(ctx)
         node = registry.node(self.node)
         document = registry.document("broker", self.broker).to_dict()
-        said = broker_of(document["uses"], document.get("options", {})).hand_over(ctx, node, SCHEME + self.node)
+        said = Broker.of({"kind": document["uses"], **document.get("options", {})}).hand_over(
+            ctx, node, SCHEME + self.node
+        )
         with registry.store.transaction() as tx:
             note(tx, node.id, "handed-over", broker=self.broker, said=said[:1000])
 

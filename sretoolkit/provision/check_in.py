@@ -12,7 +12,7 @@ from typing import Any
 from sretoolkit.errors import IdentityConflict, ProvisionError
 from sretoolkit.provision import orders
 from sretoolkit.provision.entries import Policy
-from sretoolkit.provision.facts import cleaned, without_moments
+from sretoolkit.provision.facts import cleaned, is_plain, without_moments
 from sretoolkit.provision.matching import Decision, Matcher
 from sretoolkit.provision.node import IDENTITIES, MATCH_ON, Hardware, Node, shown, the_one
 from sretoolkit.provision.registry import change, node_in, note, notes, put_node
@@ -59,12 +59,12 @@ class Arrival:
     address: str
 
     @classmethod
-    def of(cls, body: Any, address: str) -> Arrival:
-        """Read a check-in; raises `ProvisionError` for one that is none."""
+    def of(cls, body: Any, address: str, *, raw: bytes = b"") -> Arrival:
+        """Read a check-in, and the JSON that it came in; raises `ProvisionError` for one that is none."""
         if not isinstance(body, Mapping) or not isinstance(body.get("hw"), Mapping):
             raise ProvisionError('a check-in is {"hw": {...}, "facts": {...}}')
-        hardware = Hardware.of(body["hw"])
-        return cls(hardware, cleaned(body.get("facts", {})), address)
+        hardware, facts = Hardware.of(body["hw"]), body.get("facts", {})
+        return cls(hardware, facts if raw and is_plain(raw, facts) else cleaned(facts), address)
 
 
 @dataclass(frozen=True)

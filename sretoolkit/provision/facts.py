@@ -9,6 +9,7 @@ from sretoolkit.errors import ProvisionError
 
 MOST_BYTES = 256 * 1024
 _LONGEST, _MOST_DEEP, _MOST_ITEMS = 4096, 12, 2000
+_HARMLESS = bytes(char for char in range(0x20, 0x7F) if char != ord("\\")) + b"\n"
 
 Fields = dict[str, Any]
 
@@ -24,6 +25,15 @@ def cleaned(facts: Any) -> Fields:
     found = _clean(facts, 0, count)
     assert isinstance(found, dict)
     return found
+
+
+def is_plain(body: bytes, facts: Any) -> bool:
+    """Whether `cleaned` would change nothing of these facts: then they are kept as they came, which takes a third of the time.
+
+    The JSON that they came in is printable ASCII without escapes, and neither they nor a text in them are long or deep.
+    """
+    short = body.count(b",") < _MOST_ITEMS and max(map(len, body.split(b'"'))) < _LONGEST
+    return short and not body.translate(None, _HARMLESS) and type(facts) is dict and _depth(facts) <= _MOST_DEEP
 
 
 def without_moments(facts: Mapping[str, Any]) -> Fields:
@@ -64,6 +74,11 @@ def _clean(value: Any, deep: int, count: list[int]) -> Any:
     if kind is list:
         return [_clean(item, deep + 1, count) for item in value]
     return value
+
+
+def _depth(value: Any) -> int:
+    inside = value.values() if type(value) is dict else value
+    return 1 + max((_depth(item) for item in inside if type(item) in (dict, list)), default=0)
 
 
 def _text(text: str) -> str:

@@ -135,7 +135,7 @@ class Desk:
         return Response.text(next_boot(tx, self, request))
 
     def _check_in(self, tx: Transaction, request: Request) -> Response:
-        arrival = Arrival.of(request.json(), request.address)
+        arrival = Arrival.of(request.json(), request.address, raw=request.body)
         entered = enter(tx, arrival, self.registry.matcher(tx), self.limits)
         node = entered.node
         if node.order and (order := orders.order_in(tx, node.order)).kind == "rescue" and order.state == "accepted":

@@ -122,13 +122,13 @@ def _given(order: Order, node: Node, what: str) -> list[Step]:
     disk = order.disk
     if not disk:
         text = f"tell {node.hostname or node.id} ({shown(node.hardware)}) to boot {what} once; no disk is written"
-        return [GiveOrder(order=order.to_dict(), before={"given": False}, after={"given": True}, what=text)]
+        return [GiveOrder(order=order.to_dict(), what=text)]
     name = f"{disk.get('name')}, serial {disk.get('serial') or 'none'}, {size_of(disk)}"
     text = f"tell {node.hostname or node.id} ({shown(node.hardware)}) to write {what} onto its disk {name}"
     kind = GiveErasingOrder if order.erase_confirmed else GiveOrder
     if order.erase_confirmed:
         text += "; what is on it is lost"
-    return [kind(order=order.to_dict(), before={"given": False}, after={"given": True}, what=text)]
+    return [kind(order=order.to_dict(), what=text)]
 
 
 def _stages(order: Order, patience: timedelta) -> list[Gate]:

@@ -75,7 +75,7 @@ def _rescue(registry: Registry, given: Given) -> Steps:
     order = orders.decided(free, Policy(name="rescue", task="rescue"), kind="rescue")
     order = replace(order, policy=node.policy)
     what = f"tell {node.hostname or node.id} to open a shell on its console; no disk is written"
-    yield GiveOrder(order=order.to_dict(), before={"given": False}, after={"given": True}, what=what)
+    yield GiveOrder(order=order.to_dict(), what=what)
 
 
 def _delete(registry: Registry, given: Given) -> Steps:

@@ -77,32 +77,23 @@ def _strict(function: Callable[..., Any], arguments: Sequence[Any]) -> Lookup:
     return ask
 
 
-def _all(parts: list[Lookup]) -> Lookup:
-    def ask(facts: Facts) -> Any:
-        lost = None
-        for part in parts:
-            value = part(facts)
-            if value is False:
-                return False
-            if value is not True:
-                lost = value if lost is None else lost
-        return True if lost is None else lost
+def _junction(decisive: bool) -> Callable[[list[Lookup]], Lookup]:
+    """``and`` (decided by one no) and ``or`` (decided by one yes): else unknown when one part is, else the other answer."""
 
-    return ask
+    def make(parts: list[Lookup]) -> Lookup:
+        def ask(facts: Facts) -> Any:
+            lost = None
+            for part in parts:
+                value = part(facts)
+                if value is decisive:
+                    return decisive
+                if value is not (not decisive):
+                    lost = value if lost is None else lost
+            return (not decisive) if lost is None else lost
 
+        return ask
 
-def _any(parts: list[Lookup]) -> Lookup:
-    def ask(facts: Facts) -> Any:
-        lost = None
-        for part in parts:
-            value = part(facts)
-            if value is True:
-                return True
-            if value is not False:
-                lost = value if lost is None else lost
-        return False if lost is None else lost
-
-    return ask
+    return make
 
 
 def _not(parts: list[Lookup]) -> Lookup:
@@ -235,7 +226,9 @@ def _like(text: Any, pattern: Any) -> Any:
         return Unknown(f"{short(pattern)} is no regular expression: {error}")
 
 
-_CONNECTIVES: dict[str, Callable[[list[Lookup]], Lookup]] = {"and": _all, "or": _any, "not": _not}
+_CONNECTIVES: dict[str, Callable[[list[Lookup]], Lookup]] = {
+    "and": _junction(False), "or": _junction(True), "not": _not,
+}  # fmt: skip
 _LOOKUPS: dict[str, Callable[..., Lookup]] = {
     "fact": _looked_up("fact"),
     "metadata": _looked_up("metadata"),

@@ -16,6 +16,7 @@ from sretoolkit.provision.registry import Registry, change, node_in, note, put_n
 from sretoolkit.store import open_store
 from sretoolkit.store.store import Transaction
 
+NO_ORDER, ORDERED = "no order", "this order"
 EDITABLE = ("hardware", "metadata", "state", "installed", "policy", "held", "hostname")
 
 
@@ -158,8 +159,8 @@ class GiveOrder(Step):
     """Tell a machine what to do to its disk. Undone as long as it has not begun to write; afterwards the machine stops."""
 
     order: dict[str, Any]
-    before: dict[str, Any]
-    after: dict[str, Any]
+    before: str = NO_ORDER
+    after: str = ORDERED
     what: str = shown(default="")
 
     @property
@@ -171,10 +172,10 @@ class GiveOrder(Step):
         """Which machine, what, and onto which disk."""
         return self.what
 
-    def observe(self, ctx: Context) -> dict[str, Any]:
+    def observe(self, ctx: Context) -> str:
         """Whether the order stands: given, and not ended otherwise than well."""
         rows = registry_of(ctx).store.read("SELECT state FROM provision_orders WHERE id = :id", id=self.order["id"])
-        return {"given": bool(rows) and rows[0]["state"] not in orders.BAD}
+        return ORDERED if rows and rows[0]["state"] not in orders.BAD else NO_ORDER
 
     def do(self, ctx: Context) -> None:
         """Write it down; the machine is told when it asks next."""

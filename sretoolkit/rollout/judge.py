@@ -11,10 +11,10 @@ from typing import Any, ClassVar, Literal
 from sretoolkit.clock import format_duration
 from sretoolkit.errors import ConfigError
 from sretoolkit.plan.gate import Answer, Verdict
+from sretoolkit.plan.part import Part
 from sretoolkit.plugins import Plugins
 from sretoolkit.report import Table
 from sretoolkit.rollout.evidence import Counts, Evidence, Kind
-from sretoolkit.rollout.part import Part
 
 Worse = Literal["up", "down"]
 

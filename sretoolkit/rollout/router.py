@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 from sretoolkit.errors import PlanError
 from sretoolkit.plan import Context
+from sretoolkit.plan.part import Part
 from sretoolkit.plugins import Plugins
-from sretoolkit.rollout.part import Part
 
 WEIGHT, MATCH, MIRROR, SPLIT = "weight", "match", "mirror", "split"
 

@@ -9,8 +9,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sretoolkit.plan import Context, Gate, Step
+from sretoolkit.plan.part import Part
 from sretoolkit.plugins import Plugins
-from sretoolkit.rollout.part import Part
 
 if TYPE_CHECKING:
     from sretoolkit.rollout.rollout import Rollout

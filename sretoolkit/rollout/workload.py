@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 
 from sretoolkit.errors import PlanError
 from sretoolkit.plan import Context
+from sretoolkit.plan.part import Part
 from sretoolkit.plugins import Plugins
 from sretoolkit.report import Finding
-from sretoolkit.rollout.part import Part
 
 STABLE, CANDIDATE, BASELINE = "stable", "candidate", "baseline"
 

@@ -6,6 +6,7 @@ import pytest
 
 from tests.live.rack import LIVE, Lab, install
 from tests.stack import images
+from tests.stack.machine import Disk
 
 pytestmark = LIVE
 
@@ -67,3 +68,31 @@ def test_two_machines_are_installed_at_once(lab: Lab) -> None:
     assert ["done", "done"] == [server.reaches(order) for order in orders]
     nodes = [server.registry.node(order.node) for order in orders]
     assert 2 == len({node.hostname for node in nodes}) == len({node.address for node in nodes})
+
+
+def test_a_server_with_usual_hardware_is_known_and_written(lab: Lab) -> None:
+    """With Debian's kernel for any machine: an Intel card, an NVMe and a SATA disk by their serials; the SATA one is written."""
+    server = lab.server(flavour="amd64")
+    server.offer(images.small())
+    machine = lab.machine(card="e1000e", disks=[Disk("NVME-1", 256, "nvme"), Disk("SATA-2", 512, "sata")], memory=2048)
+    machine.on()
+    node = server.node(machine, timeout=400)
+    (card,) = node.facts["nics"]
+    assert ("e1000e", True) == (card["driver"], card["carrier"])
+    disks = {disk["serial"]: (disk["name"], disk["bytes"] >> 20) for disk in node.facts["disks"]}
+    assert {"NVME-1": ("nvme0n1", 256), "SATA-2": ("sda", 512)} == disks
+    order = server.order(node, disk="SATA-2")
+    assert server.comes_to(order, "rebooting"), server.told(
+        machine
+    )  # what is installed has drivers for virtual disks alone
+
+
+def test_uefi_boots_by_http_where_there_is_no_tftp(lab: Lab) -> None:
+    """UEFI HTTP boot: the firmware itself fetches iPXE by HTTP from the boot server, and the machine is discovered."""
+    no_tftp = "dhcp-ignore=tag:arch-7,tag:!ipxe\n"  # no answer to a firmware that wants it
+    server = lab.server(rewrite=lambda config: config + no_tftp)
+    machine = lab.machine(firmware="uefi")
+    machine.on()
+    node = server.node(machine, timeout=900)  # it has given up PXE over IPv4 and IPv6 before
+    assert "uefi" == node.facts["firmware"]
+    assert "snponly.efi" not in server.dnsmasq.log.replace(f"{server.api}/svc/loader/snponly.efi", "")

@@ -61,8 +61,9 @@ def test_the_first_script_goes_on_when_no_server_answers() -> None:
     """It asks with what the machine is, three times, then leaves the machine to its next boot device."""
     script = boot.first_script(API)
     assert script.startswith("#!ipxe\n")
-    assert f"chain --replace {API}/svc/boot?mac=${{netX/mac}}&uuid=${{uuid}}&serial=${{serial:uristring}}" in script
+    assert f"chain --replace {API}/svc/boot?mac=${{netX/mac}}&uuid=${{uuid}}&serial_hex=${{serial:hexraw}}" in script
     assert script.endswith("exit 1\n")
+    assert 3 == script.count("chain --replace")
 
 
 def test_the_microkernel_is_told_where_to_report_and_nothing_secret() -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sretoolkit.actor import Actor
 from sretoolkit.errors import ProvisionError
 from sretoolkit.plan.control import EVERY_RUN, tell
 from sretoolkit.provision import orders
 from sretoolkit.provision.entries import Policy, Tag
+from sretoolkit.provision.facts import cleaned, is_plain
 from sretoolkit.provision.handlers import Desk, Request
 from sretoolkit.provision.orders import Order
 from sretoolkit.provision.registry import Registry
@@ -410,3 +414,29 @@ def test_a_tag_that_cannot_be_told_stops_its_machine_alone(desk: Desk, registry:
         registry.node(clear.node).policy,
         told,
     )
+
+
+@given(
+    st.recursive(
+        st.one_of(
+            st.none(),
+            st.booleans(),
+            st.integers(),
+            st.text(max_size=20),
+            st.just("x" * 5000),
+            st.text("ab ", max_size=9),
+        ),
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=4), st.dictionaries(st.text("abc", max_size=3), inner, max_size=4)
+        ),
+        max_leaves=30,
+    )
+)
+def test_facts_that_are_kept_as_they_came_are_those_that_cleaning_would_keep(value: Any) -> None:
+    """The quick way and the thorough one never differ, whatever a machine says."""
+    facts = {"facts": value}
+    for _ in range(random.Random(str(value)).choice([0, 0, 15])):
+        facts = {"in": facts}
+    raw = json.dumps(facts).encode()
+    if is_plain(raw, facts):
+        assert facts == cleaned(facts)

@@ -34,16 +34,30 @@ _PORT = 8080
 
 
 class BootServer:
-    """Answers machines of a rack. ``foreign``: beside a DHCP server that knows nothing of us, from a place of our own."""
+    """Answers machines of a rack.
+
+    ``foreign``: beside a DHCP server that knows nothing of us, from a place of our own. ``flavour``: of the microkernel's
+    kernel for x86_64. ``rewrite``: what becomes of dnsmasq's configuration.
+    """
 
     def __init__(
-        self, rack: Rack, folder: Path, *, secure_boot: bool = False, foreign: bool = False, consoles: str = "ttyS0"
+        self,
+        rack: Rack,
+        folder: Path,
+        *,
+        secure_boot: bool = False,
+        foreign: bool = False,
+        consoles: str = "ttyS0",
+        flavour: str = "",
+        rewrite: Callable[[str], str] | None = None,
     ) -> None:
         self.rack = rack
         self.folder = folder
         self.secure_boot = secure_boot
         self.foreign = foreign
         self.consoles = consoles
+        self.flavour = flavour
+        self.rewrite = rewrite or str
         self.address = "10.77.0.2" if foreign else rack.address
         self.api = f"http://{self.address}:{_PORT}"
         self.config = Config.of(
@@ -159,7 +173,8 @@ class BootServer:
         kernels = folder / "microkernel"
         kernels.mkdir(parents=True)
         for arch in ("x86_64", "arm64"):
-            shutil.copytree(images.microkernel(arch) / arch, kernels / arch)
+            flavour = self.flavour if arch == "x86_64" else ""
+            shutil.copytree(images.microkernel(arch, flavour=flavour) / arch, kernels / arch)
         tftp = TftpFolder(folder / "tftp", [Path("/"), *images.loaders()])
         missing = tftp.make(self.api, microkernels=kernels, consoles=[self.consoles])
         if missing:
@@ -187,7 +202,7 @@ class BootServer:
             lines += [f"ra-param={self.rack.bridge},5,0", f"dhcp-leasefile={self.folder}/foreign-leases"]
             theirs = "".join(f"{line}\n" for line in lines)
             self._stack.callback(Dnsmasq(self.rack, self.folder / "foreign", theirs).stop)
-        self.dnsmasq = Dnsmasq(self.rack, self.folder / "dhcp", dnsmasq(own), place=self._place)
+        self.dnsmasq = Dnsmasq(self.rack, self.folder / "dhcp", self.rewrite(dnsmasq(own)), place=self._place)
         self._stack.callback(self.dnsmasq.stop)
 
     def _serve(self) -> None:

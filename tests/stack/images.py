@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from sretoolkit.provision.microkernel import archive, modules
 from sretoolkit.provision.microkernel.build import ROOT, build
 from sretoolkit.provision.microkernel.packages import Packages, unpack
 
@@ -51,11 +52,13 @@ def loaders() -> list[Path]:
     return [_tree(arch) for arch in _LOADERS]
 
 
-def microkernel(arch: str = "x86_64") -> Path:
-    """A folder with ``ARCH/{kernel,initrd}``, built from the sources as they are now."""
-    with made(f"microkernel-{arch}-{digest(ROOT)}") as (place, missing):
+def microkernel(arch: str = "x86_64", *, flavour: str = "") -> Path:
+    """A folder with ``ARCH/{kernel,initrd}``, built from the sources as they are now; "amd64" has drivers for any server."""
+    flavour = flavour or _cloud(arch)
+    sources = digest(ROOT, Path(modules.__file__), Path(archive.__file__))
+    with made(f"microkernel-{flavour}-{sources}") as (place, missing):
         if missing:
-            build(missing, arch=arch, flavour=_cloud(arch), cache=CACHE)
+            build(missing, arch=arch, flavour=flavour, cache=CACHE)
     return place
 
 

@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from sretoolkit.clock import poll
 from sretoolkit.errors import ProvisionError
-from sretoolkit.provision.powers._qmp import Qmp
+from sretoolkit.provision.powers._qmp import Qmp, alive
 from tests.stack.process import program
 from tests.stack.rack import Rack
 
@@ -193,21 +193,21 @@ def power_on(folder: Path) -> None:
 
 def power_off(folder: Path) -> None:
     """Kill the QEMU of a machine's folder, if it runs, and wait until it is gone."""
-    if not power_state(folder):
-        return
     try:
         pid = int((folder / "qemu.pid").read_text())
+        if os.fsencode(folder) not in Path(f"/proc/{pid}/cmdline").read_bytes():
+            return
         os.kill(pid, signal.SIGKILL)
     except (OSError, ValueError):
         return
-    if not poll(lambda: not Path(f"/proc/{pid}/exe").exists(), timeout=20):
+    if not poll(lambda: not alive(pid), timeout=60):
         raise RuntimeError(f"the QEMU {pid} of {folder} does not end")
 
 
 def power_state(folder: Path) -> bool:
     """Whether the QEMU of a machine's folder runs."""
     try:
-        with Qmp(folder / "qmp.sock", timeout=5) as qmp:
+        with Qmp(folder / "qmp.sock", timeout=20) as qmp:
             told: dict[str, Any] = qmp.ask("query-status")
             return bool(told["running"])
     except ProvisionError:

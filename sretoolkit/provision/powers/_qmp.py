@@ -72,3 +72,12 @@ class Qmp:
             raise ProvisionError(f"QEMU at {self.path} ended", subject=str(self.path))
         told: dict[str, Any] = json.loads(line)
         return told
+
+
+def alive(pid: int) -> bool:
+    """Whether a process still holds anything: any thread of it is there and not just waiting to be reaped."""
+    try:
+        threads = [(thread / "stat").read_text() for thread in Path(f"/proc/{pid}/task").iterdir()]
+    except OSError:  # one of them, or all, ended while we looked
+        return Path(f"/proc/{pid}/task").exists() and alive(pid)
+    return any(line.rpartition(")")[2].split()[0] not in ("Z", "X") for line in threads)

@@ -10,7 +10,7 @@ from pathlib import Path
 from sretoolkit.clock import poll
 from sretoolkit.errors import ProvisionError
 from sretoolkit.provision.power import Device, Power, State
-from sretoolkit.provision.powers._qmp import Qmp
+from sretoolkit.provision.powers._qmp import Qmp, alive
 
 _PARKED = 1000
 
@@ -117,5 +117,5 @@ class Qemu(Power):
 
 
 def _gone(pid: int, timeout: float) -> None:
-    if not poll(lambda: not Path(f"/proc/{pid}/exe").exists(), timeout=timeout):
+    if not poll(lambda: not alive(pid), timeout=timeout):
         raise ProvisionError(f"the QEMU {pid} does not end", subject=str(pid), hint=f"kill -9 {pid}")

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from sretoolkit.rollout.local import wire
+from sretoolkit.rollout.local.orphan import opened_by_us, until_orphaned
 from sretoolkit.rollout.local.proxy import Backend, Proxy
 
 SOCKET, MEASURED, READY = "keeper.sock", "measured.db", "ready.json"
@@ -174,6 +175,7 @@ class Keeper:
             child = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "sretoolkit.rollout.local.shop", version, str(port), *beside,
                 stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
+                env=opened_by_us(),
             )  # fmt: skip
         made = Instance(version, Backend(name, track, port), child, log)
         asyncio.ensure_future(self._watched(made))  # noqa: RUF006  it ends with its process
@@ -239,14 +241,6 @@ class Keeper:
             key = ("slow_total", instance, track, "") if what == "slow" else ("requests_total", instance, track, what)
             found[key] = value
         return found
-
-
-async def until_orphaned(ended: asyncio.Event) -> None:
-    """Whoever opened the shop may be killed: what it started ends then too."""
-    parent = os.getppid()
-    while os.getppid() == parent:
-        await asyncio.sleep(0.5)
-    ended.set()
 
 
 async def _answers(port: int) -> bool:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from sretoolkit.rollout.local import wire
-from sretoolkit.rollout.local.keeper import until_orphaned
+from sretoolkit.rollout.local.orphan import until_orphaned
 
 _PATIENCE = 10.0  # seconds
 

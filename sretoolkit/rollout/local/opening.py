@@ -19,6 +19,7 @@ from sretoolkit.config import Config, Value
 from sretoolkit.errors import HostError
 from sretoolkit.plan import Context
 from sretoolkit.rollout.local.keeper import MEASURED, READY
+from sretoolkit.rollout.local.orphan import opened_by_us
 from sretoolkit.rollout.rollout import Rollout
 from sretoolkit.rollout.workload import STABLE
 
@@ -112,7 +113,9 @@ def open_shop(
 def _start(folder: Path, name: str, *arguments: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", f"sretoolkit.rollout.local.{name}", *arguments]
     with (folder / f"{name}.log").open("wb") as log:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=opened_by_us()
+        )
 
 
 def _ready(folder: Path, keeper: subprocess.Popen[bytes]) -> int:

@@ -21,6 +21,7 @@ from collections import deque
 from contextlib import suppress
 
 from sretoolkit.rollout.local import wire
+from sretoolkit.rollout.local.orphan import opened, until_orphaned
 
 _USUAL, _BAD = 0.01, 0.10
 _BUSY = 30  # requests in a second
@@ -91,9 +92,12 @@ async def _main(version: str, port: int, recommendations: int) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
+    orphaned = asyncio.ensure_future(until_orphaned(ended)) if opened() else None
     server = await asyncio.start_server(Shop(version, recommendations).serve, "127.0.0.1", port)
     await ended.wait()
     server.close()
+    if orphaned:
+        orphaned.cancel()
 
 
 if __name__ == "__main__":

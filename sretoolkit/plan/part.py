@@ -1,4 +1,4 @@
-"""What a rollout is put together from: plug-ins that are chosen by name and hold plain options."""
+"""Plug-ins that are chosen by name and hold plain options, so that a step can hold them: routers, powers, brokers."""
 
 from __future__ import annotations
 
