@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.provision [--machines 1000] [--rounds 3]`` prints milliseconds of each stage of a boot, the server's
 memory, gigabytes a second, and seconds for 10,000 machines x 200 policies, beside Razor's way of asking (every rule of every
-policy, one after the other).
+policy, one after the other). With ``--cobbler`` it prints the comparison with a real Cobbler instead (`provision_cobbler`).
 """
 
 from __future__ import annotations
@@ -123,7 +123,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--machines", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--cobbler", action="store_true", help="only the comparison with a real Cobbler (needs root)")
     given = parser.parse_args()
+    if given.cobbler:
+        from benchmarks.provision_cobbler import compare
+
+        compare()
+        return
     verdicts()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)

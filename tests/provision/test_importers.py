@@ -108,6 +108,9 @@ COBBLER: dict[str, list[dict[str, Any]]] = {
          "interfaces": {"default": {"mac_address": "52:54:00:00:00:02"}}},
         {"name": "s3", "profile": "base", "netboot_enabled": True, "interfaces": {}},
     ],
+    "images": [{"name": "memtest"}],
+    "repos": [],
+    "menus": [],
 }  # fmt: skip
 
 
@@ -167,6 +170,7 @@ def test_what_cobbler_had_and_we_have_not_is_said(cobbler: str) -> None:
         "s3",
         "power password was not taken over",
         "two folders",
+        "memtest",
     ):
         assert words in text, words
     assert "hunter2" not in text

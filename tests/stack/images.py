@@ -88,16 +88,16 @@ class Loading:
 
 
 @contextmanager
-def made(name: str) -> Iterator[tuple[Path, Path | None]]:
+def made(name: str, *, cache: Path = CACHE) -> Iterator[tuple[Path, Path | None]]:
     """The place of something in the cache, and where to make it if it is not there yet; one process makes it."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    place = CACHE / name
-    with (CACHE / f".{name}.lock").open("w") as lock:
+    cache.mkdir(parents=True, exist_ok=True)
+    place = cache / name
+    with (cache / f".{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if place.is_dir():
             yield place, None
             return
-        work = Path(tempfile.mkdtemp(dir=CACHE, prefix=".making-"))
+        work = Path(tempfile.mkdtemp(dir=cache, prefix=".making-"))
         try:
             yield place, work
             work.rename(place)

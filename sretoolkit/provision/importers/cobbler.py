@@ -8,13 +8,23 @@ from __future__ import annotations
 import http.client
 import xmlrpc.client
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from sretoolkit.errors import ProvisionError
 from sretoolkit.provision.importer import Imported, Importer, json_files
 
 _KINDS = ("distros", "profiles", "systems")
+# what Cobbler also keeps, and has no counterpart here
+_OTHERS = ("images", "repos", "menus")
+_OPTIONS = (
+    "kernel_options",
+    "kernel_options_post",
+    "autoinstall_meta",
+    "template_files",
+    "boot_files",
+    "fetchable_files",
+)
 _BREEDS = {"debian": "debian", "ubuntu": "ubuntu", "redhat": "rhel"}
 _POWER = {"ipmilan": "ipmi", "ipmilanplus": "ipmi", "redfish": "redfish"}
 _TIMEOUT = 60
@@ -25,7 +35,8 @@ class Cobbler(Importer):
 
     def read(self, source: str) -> Imported:
         """Distributions, profiles and systems."""
-        items = _from_api(source) if source.startswith(("http://", "https://")) else _from_disk(Path(source))
+        asked = source.startswith(("http://", "https://"))
+        items = _from_api(source) if asked else _from_disk(Path(source))
         if not any(items.values()):
             raise ProvisionError(
                 f"{source} holds nothing of Cobbler",
@@ -40,18 +51,35 @@ class Cobbler(Importer):
             _profile(profile, place * 10, profiles, distros, found)
         for system in items["systems"]:
             _system(system, found)
+        for kind in _OTHERS:
+            for item in items[kind]:
+                found.lost(f"{kind.removesuffix('s')} {item['name']}", "has no counterpart here", severity="low")
+        if asked and any(
+            repo.to_dict().get("url", "").startswith("file://") for repo in found.documents["repo"].values()
+        ):
+            found.lost(
+                "distros",
+                "their files are on Cobbler's own disk",
+                "import on that machine, or put the files where import-repo reaches them and update-repo --url",
+            )
         return found
 
 
 def _distro(distro: Mapping[str, Any], found: Imported) -> None:
-    kernel, initrd = PurePosixPath(str(distro.get("kernel", ""))), PurePosixPath(str(distro.get("initrd", "")))
-    url = f"file://{kernel.parent}" if kernel.is_absolute() else ""
-    given = {"name": distro["name"], "url": url, "kernel": kernel.name, "initrd": initrd.name}
-    if kernel.parent != initrd.parent:
-        found.lost(
-            f"distro {distro['name']}", "kernel and initrd are in two folders", "put both into one, then import-repo"
-        )
-    found.add("repo", given, f"distro {distro['name']}")
+    where = f"distro {distro['name']}"
+    folder, kernel = _place(distro, "kernel")
+    other, initrd = _place(distro, "initrd")
+    url = f"file://{folder}" if folder.startswith("/") else folder
+    if folder != other:
+        found.lost(where, "kernel and initrd are in two folders", "put both into one, then import-repo")
+    _options(distro, where, found)
+    found.add("repo", {"name": distro["name"], "url": url, "kernel": kernel, "initrd": initrd}, where)
+
+
+def _place(distro: Mapping[str, Any], what: str) -> tuple[str, str]:
+    """Folder and name of a file: by its address where Cobbler fetches it from afar."""
+    folder, _, name = str(distro.get(f"remote_boot_{what}") or distro.get(what) or "").rpartition("/")
+    return folder, name
 
 
 def _profile(
@@ -80,28 +108,36 @@ def _profile(
             f"its template {template} is not translated",
             f"what it does belongs into the task {task or 'of its own'}",
         )
-    for option in ("kernel_options", "autoinstall_meta"):
-        if profile.get(option) not in (None, "", {}, "<<inherit>>"):
-            found.lost(where, f"{option} has no counterpart: {profile[option]}", severity="low")
+    _options(profile, where, found)
 
 
 def _system(system: Mapping[str, Any], found: Imported) -> None:
     name, where = str(system["name"]), f"system {system['name']}"
     interfaces = {
-        key: value for key, value in dict(system.get("interfaces") or {}).items() if isinstance(value, Mapping)
+        key: value
+        for key, value in dict(system.get("interfaces") or {}).items()
+        # a controller's card says nothing about the machine that boots
+        if isinstance(value, Mapping) and value.get("interface_type") != "bmc"
     }
     macs = [str(nic["mac_address"]) for nic in interfaces.values() if nic.get("mac_address")]
     hostname = str(system.get("hostname") or "") or next(
         (str(n["dns_name"]) for n in interfaces.values() if n.get("dns_name")), name
     )
     metadata: dict[str, Any] = {"cobbler_profile": str(system.get("profile", "")), "hostname": hostname}
+    if not system.get("profile"):
+        found.lost(where, f"it has no profile but the image {system.get('image') or '?'}", "write a policy for it")
+    if template := _inherited(system, "autoinstall", {}):
+        found.lost(where, f"its own template {template} is not translated", "what it does belongs into a task")
+    _options(system, where, found)
     if address := str(system.get("power_address") or ""):
         kind = _POWER.get(str(system.get("power_type")), "")
         metadata["power"] = {"kind": kind or "manual", "address": address, "user": str(system.get("power_user") or "")}
         hint = "add its password to its power metadata as a reference"
         found.lost(
             where,
-            "its power password was not taken over" if kind else f"there is no power {system.get('power_type')!r} here",
+            "its power password was not taken over"
+            if kind
+            else f"there is no power {system.get('power_type') or 'type for it'!r} here",
             hint,
         )
     fixed = [
@@ -111,6 +147,17 @@ def _system(system: Mapping[str, Any], found: Imported) -> None:
         found.lost(where, f"fixed addresses are for the task's templates to set: {', '.join(fixed)}", severity="low")
     installed = "" if system.get("netboot_enabled") in (True, 1) else "Cobbler"
     found.machine(where, {"mac": macs}, metadata=metadata, installed=installed, hostname=hostname if installed else "")
+
+
+def _options(item: Mapping[str, Any], where: str, found: Imported) -> None:
+    """Say which of its options are lost, by name alone: values may be secrets."""
+    for option in _OPTIONS:
+        value = item.get(option)
+        if value not in (None, "", {}, "<<inherit>>"):
+            names = (
+                sorted(value) if isinstance(value, Mapping) else [word.partition("=")[0] for word in str(value).split()]
+            )
+            found.lost(where, f"{option} has no counterpart: {', '.join(names)}", severity="low")
 
 
 def _inherited(profile: Mapping[str, Any], option: str, profiles: Mapping[str, Any]) -> str:
@@ -126,23 +173,29 @@ def _inherited(profile: Mapping[str, Any], option: str, profiles: Mapping[str, A
 
 
 def _from_disk(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    return {kind: [content for _, content in json_files(folder / kind) if isinstance(content, dict)] for kind in _KINDS}
+    return {
+        kind: [content for _, content in json_files(folder / kind) if isinstance(content, dict)]
+        for kind in (*_KINDS, *_OTHERS)
+    }
 
 
 def _from_api(url: str) -> dict[str, list[dict[str, Any]]]:
     connection = http.client.HTTPSConnection if url.startswith("https://") else http.client.HTTPConnection
 
     class Transport(xmlrpc.client.Transport):
-        """As the library's own, but it does not wait for ever."""
+        """As the library's own (one connection, closed at the end), but it does not wait for ever."""
 
         def make_connection(self, host: Any) -> http.client.HTTPConnection:
-            return connection(host, timeout=_TIMEOUT)
+            kept = self._connection[1]
+            if kept is None:
+                address, self._extra_headers, _ = self.get_host_info(host)
+                kept = connection(address, timeout=_TIMEOUT)
+                self._connection = host, kept
+            return kept
 
     try:
         with xmlrpc.client.ServerProxy(url, transport=Transport(), allow_none=True) as server:
-            answers: dict[str, Any] = {
-                "distros": server.get_distros(), "profiles": server.get_profiles(), "systems": server.get_systems(),
-            }  # fmt: skip
+            answers: dict[str, Any] = {kind: getattr(server, f"get_{kind}")() for kind in (*_KINDS, *_OTHERS)}
     except (OSError, xmlrpc.client.Error, http.client.HTTPException) as error:
         raise ProvisionError(
             f"{url} cannot be asked: {error}", hint="its API is at http://server/cobbler_api"
