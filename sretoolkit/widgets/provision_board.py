@@ -80,9 +80,9 @@ class ProvisionBoard(widgets.VBox):
 
     def _answer(self, what: str) -> None:
         shown = {"log": 1, "rule": 2, "simulation": 3}.get(what, self.tabs.selected_index or 0)
-        place, make = (
-            (self.machines, self._board), (self.story, self._story), (self.matched, self._rule), (self.foreseen, self._simulation),
-        )[shown]  # fmt: skip
+        places = (self.machines, self.story, self.matched, self.foreseen)
+        makers = (self._board, self._story, self._rule, self._simulation)
+        place, make = places[shown], makers[shown]
         try:
             found = make()
             text = found._repr_html_() if found else ""
