@@ -12,7 +12,7 @@ from typing import Any
 from sretoolkit.actor import Actor
 from sretoolkit.config import Config
 from sretoolkit.errors import JournalError, LeaseError
-from sretoolkit.journal import Journal, Keys, close_run, find_runs, open_run
+from sretoolkit.journal import Journal, Keys, close_run, find_runs, load_run, open_run
 from sretoolkit.journal.runs import beat, reopen_run, sign_head
 from sretoolkit.lease import Leases, find_leases
 from sretoolkit.store import Store
@@ -39,7 +39,8 @@ class Recorder:
         """Whether this server is the one; becomes it when nobody is."""
         if self._journal is not None:
             return True
-        if any(lease["target"] == TARGET and lease["state"] == "active" for lease in find_leases(self._store)):
+        holders = [lease["run"] for lease in find_leases(self._store) if lease["target"] == TARGET]
+        if any(load_run(self._store, run).state == "running" for run in holders):
             return False
         journal = self._taken_up() or open_run(
             self._store, self._keys, runbook=RUNBOOK, actor=self._actor, mode="apply", origin="server"

@@ -174,16 +174,18 @@ def test_a_client_that_says_nothing_holds_nobody_up(server: Server) -> None:
 def test_a_server_that_is_killed_forgets_nothing(own_home: Path, config: Config) -> None:
     """Issue fault "server restarted mid-install": the token is good at the next server, which goes on with the same record."""
     first = start(own_home, config)
+    with Store(config["store.url"]) as store:
+        assert poll(lambda: find_runs(store), timeout=20)
     told = dict(line.split("=", 1) for line in first.check_in(1).data.decode().splitlines())
     stop(first, signal.SIGKILL)
     second = start(own_home, config)
     status = second.ask("POST", "/svc/poll", headers={"Authorization": f"Bearer {told['token']}"}).status
-    stop(second)
-    assert 200 == status
     with Store(config["store.url"]) as store:
+        assert poll(lambda: [run.state for run in find_runs(store)] == ["running"], timeout=20)
+        stop(second)
         runs = [(run.runbook, run.state) for run in find_runs(store)]
         proofs = {proof.state for proof in verify_store(store, Keys.of(config))}
-    assert ([("provisioning server", "completed")], {"whole"}) == (runs, proofs)
+    assert (200, [("provisioning server", "completed")], {"whole"}) == (status, runs, proofs)
 
 
 def test_bandwidth_is_shared_and_kept(own_home: Path, config: Config) -> None:
