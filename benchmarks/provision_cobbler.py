@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
 import xmlrpc.client
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,14 +25,15 @@ from benchmarks.provision_storm import Asked, mac, written
 from sretoolkit.config import Config
 from sretoolkit.plan import Plan
 from sretoolkit.provision.commands import COMMANDS
-from sretoolkit.provision.entries import read
+from sretoolkit.provision.importers.cobbler import Cobbler as Importer
 from sretoolkit.provision.registry import Registry
 from sretoolkit.store import Store
 from tests.provision.test_server import start, stop
 from tests.stack.cobbler import Cobbler
 
 _DAEMON = "http://127.0.0.1:25151/RPC2"
-_CLIENTS, _SCRIPTS, _MINUTES = 4, 2000, 60
+# cobblerd resets connections when there are 32 clients
+_CLIENTS, _MANY, _SCRIPTS, _TIMES, _MINUTES = 4, 32, 2000, 2, 60
 
 
 def ours_added(config: Config, count: int, *, at_once: int) -> float:
@@ -40,7 +43,7 @@ def ours_added(config: Config, count: int, *, at_once: int) -> float:
         registry = Registry(store)
         given = [
             {
-                "hardware": {"mac": [mac(number, at_once % 251)]},
+                "hardware": {"mac": [mac(number, 0)]},
                 "metadata": {"cobbler_profile": "base", "hostname": f"s{number}"},
             }
             for number in range(count)
@@ -52,37 +55,41 @@ def ours_added(config: Config, count: int, *, at_once: int) -> float:
         return time.perf_counter() - began
 
 
-def ours_scripts(home: Path, config: Config, count: int) -> float:
-    """Boot scripts a second for machines that are known and matched, every request over a connection of its own."""
-    with Store(config["store.url"]) as store, store.transaction() as tx:
-        registry = Registry(store)
-        rule = ["=", ["metadata", "cobbler_profile", ""], "base"]
-        for kind, given in (
-            ("tag", {"name": "base", "rule": rule}),
-            ("policy", {"name": "base", "task": "discovery", "tags": ["base"]}),
-        ):
-            registry.put(tx, kind, "base", read(kind, given))
+def ours_scripts(home: Path, config: Config, count: int) -> tuple[float, float, float]:
+    """Boot scripts a second, every request over a connection of its own: with few clients, with many; CPU ms of the server each.
+
+    The machines are known.
+    """
     server = start(home, config)
     try:
-        return asyncio.run(_asked(server.port, count))
+        before = _cpu(server.process.pid)
+        few, many = (asyncio.run(_asked(server.port, count, clients)) for clients in (_CLIENTS, _MANY))
+        return few, many, (_cpu(server.process.pid) - before) * 1000 / (2 * _SCRIPTS * _TIMES)
     finally:
         stop(server)
 
 
-async def _asked(port: int, count: int) -> float:
-    loop, waiting = asyncio.get_running_loop(), iter(range(_SCRIPTS * 5))
+async def _asked(port: int, count: int, clients: int) -> float:
+    loop, waiting = asyncio.get_running_loop(), iter(range(_SCRIPTS * _TIMES))
 
     async def client() -> None:
         for number in waiting:
-            query = f"mac={mac(number % count, count % 251)}&platform=pcbios&arch=x86_64"
+            query = f"mac={mac(number % count, 0)}&platform=pcbios&arch=x86_64"
             data = written(f"GET /svc/boot?{query} HTTP/1.1")
             _, asked = await loop.create_connection(partial(Asked, data), "127.0.0.1", port)
             answer = await asked.done
             assert answer[9:12] == b"200", answer[:200]
 
     began = time.perf_counter()
-    await asyncio.gather(*(client() for _ in range(_CLIENTS)))
-    return _SCRIPTS * 5 / (time.perf_counter() - began)
+    await asyncio.gather(*(client() for _ in range(clients)))
+    return _SCRIPTS * _TIMES / (time.perf_counter() - began)
+
+
+def _cpu(pid: int) -> float:
+    """Seconds of CPU that a process and its children have taken."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK") + sum(_cpu(int(child)) for child in children)
 
 
 def cobbler_added(first: int, last: int, way: str) -> float:
@@ -134,46 +141,70 @@ def cobbler_scripts(count: int) -> float:
 
 def _cobbler(cobbler: Cobbler, *words: Any) -> float:
     command = cobbler.command([sys.executable, "-m", "benchmarks.provision_cobbler", *map(str, words)])
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_MINUTES * 60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_MINUTES * 60)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
     return float(json.loads(done.stdout))
 
 
+def imported(source: str, config: Config) -> float:
+    """Seconds for reading Cobbler's collections and writing them down by the importer's plan."""
+    with Store(config["store.url"]) as store:
+        began = time.perf_counter()
+        Importer().read(source).plan(Registry(store)).run(apply=True, config=config)
+        return time.perf_counter() - began
+
+
 def compare(count: int = 1000, most: int = 4000) -> None:
-    """The table."""
-    found: dict[str, float] = {}
+    """The table; what is compared with each other is measured one after the other."""
     with tempfile.TemporaryDirectory() as folder, Cobbler(Path(folder)) as cobbler:
         kernel, initrd = cobbler.kernel("deb")
-        cobbler.make(
-            "distro", name="deb", kernel=kernel, initrd=initrd, arch="x86_64", breed="debian", os_version="bullseye"
-        )
+        distro = {"arch": "x86_64", "breed": "debian", "os_version": "bullseye"}
+        cobbler.make("distro", name="deb", kernel=kernel, initrd=initrd, **distro)
         cobbler.make("profile", name="base", distro="deb")
-        found["documented"] = _cobbler(cobbler, "added", 0, count, "documented")
-        found["sync"] = _cobbler(cobbler, "synced")
-        found["scripts"] = _cobbler(cobbler, "scripts", count)
-        found["single"] = _cobbler(cobbler, "added", count, 2 * count, "single")
+        documented = _cobbler(cobbler, "added", 0, count, "documented")
+        with _site() as (home, config):
+            by_import = imported(str(cobbler.collections), config)
+            rates = [(*_scripts(cobbler, count), *ours_scripts(home, config, count)) for _ in range(3)]
+        sync = _cobbler(cobbler, "synced")
+        single = _cobbler(cobbler, "added", count, 2 * count, "single")
+        with _site() as (_, config):
+            by_steps = ours_added(config, count, at_once=count)
+        with _site() as (_, config):
+            one_by_one = ours_added(config, count // 20, at_once=1) * 20
         _cobbler(cobbler, "added", 2 * count, most, "single")
-        found["sync later"] = _cobbler(cobbler, "synced")
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
-        config = Config.of(store={"url": f"sqlite:///{home}/store.db"}, journal={"keys": str(home / "keys")})
-        found["plan"] = ours_added(config, count, at_once=count)
-        few = count // 20
-        found["one by one"] = ours_added(config, few, at_once=1) * count / few
-        found["ours"] = ours_scripts(home, config, count)
-    quick = min(found["documented"], found["single"])
+        later = _cobbler(cobbler, "synced")
+    theirs, their_cpu, few, many, cpu = (sorted(column)[1] for column in zip(*rates, strict=True))
+    quick = min(single, documented)
     rows = (
-        (f"{count} machines added: a plan, beside one call each, s", found["plan"], found["single"], quick / found["plan"]),
-        (f"the same: a plan each (of {few}), beside new, modify and save, s", found["one by one"], found["documented"],
-         found["documented"] / found["one by one"]),
-        (f"sync at {count}, s", 0.0, found["sync"], 0.0),
-        (f"sync at {most}, s", 0.0, found["sync later"], 0.0),
-        ("boot scripts a second", found["ours"], found["scripts"], found["ours"] / found["scripts"]),
-    )  # fmt: skip
+        (f"{count} machines by the import of them, s", by_import, quick, quick / by_import),
+        (f"{count} machines by one plan of {count} steps, s", by_steps, quick, quick / by_steps),
+        (f"{count} machines by a plan each (twenty times {count // 20}), s", one_by_one, quick, quick / one_by_one),
+        (f"boot scripts a second, {_CLIENTS} clients", few, theirs, few / theirs),
+        (f"the same, {_MANY} clients here", many, theirs, many / theirs),
+        ("CPU of the server for a script, ms", cpu, their_cpu, their_cpu / cpu),
+    )
     print("\n| beside Cobbler 3.3.10 | here | Cobbler | times |\n|---|---|---|---|")
     for name, here, there, ratio in rows:
-        print(
-            f"| {name} | {f'{here:.2f}' if here else 'none needed'} | {there:.2f} | {f'{ratio:.1f}' if ratio else ''} |"
-        )
+        print(f"| {name} | {here:.2f} | {there:.2f} | {ratio:.1f} |")
+    print(f"| sync at {count}, s | none needed | {sync:.2f} | |\n| sync at {most}, s | none needed | {later:.2f} | |")
+    print(
+        f"\nCobbler's {count} machines by new, modify and save: {documented:.1f} s; by one call each: {single:.1f} s."
+    )
+
+
+def _scripts(cobbler: Cobbler, count: int) -> tuple[float, float]:
+    """Cobbler's scripts a second, and milliseconds of its CPU for one."""
+    before = _cpu(cobbler.pid)
+    rate = _cobbler(cobbler, "scripts", count)
+    return rate, (_cpu(cobbler.pid) - before) * 1000 / _SCRIPTS
+
+
+@contextmanager
+def _site() -> Iterator[tuple[Path, Config]]:
+    with tempfile.TemporaryDirectory() as folder:
+        store, keys = {"url": f"sqlite:///{folder}/store.db"}, {"keys": f"{folder}/keys"}
+        yield Path(folder), Config.of(store=store, journal=keys)
 
 
 if __name__ == "__main__":

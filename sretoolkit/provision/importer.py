@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,12 @@ from sretoolkit.errors import ProvisionError
 from sretoolkit.plan import Plan, Step
 from sretoolkit.plugins import Plugins
 from sretoolkit.provision.entries import Document, read
-from sretoolkit.provision.node import Hardware, the_one
+from sretoolkit.provision.node import MATCH_ON, Hardware, Node, the_one
 from sretoolkit.provision.registry import Registry
-from sretoolkit.provision.steps import PutNode, SetDocument
+from sretoolkit.provision.steps import PutNodes, SetDocument
 from sretoolkit.report import Finding, Report, Table
 
+_TOGETHER = 100  # machines a step
 _ORDER = ("tag", "repo", "broker", "hook", "policy")
 
 
@@ -109,12 +110,25 @@ class Imported:
                 before = there[name].to_dict() if name in there else None
                 if before != document.to_dict():
                     steps.append(SetDocument(kind=kind, name=name, before=before, after=document.to_dict()))
-        known = registry.nodes()
-        for machine in self.nodes:
-            keys = set(machine["hardware"].keys())
-            if the_one(machine["hardware"], [node for node in known if keys & set(node.hardware.keys())]) is None:
-                steps.append(PutNode(node=f"n{secrets.token_hex(5)}", before=None, after=_row(machine)))
+        steps += self._put_nodes(registry)
         return Plan("write down what was imported", steps)
+
+    def _put_nodes(self, registry: Registry) -> Iterator[Step]:
+        """Those that are not known yet, by the hundred."""
+        known: dict[str, list[Node]] = {}
+        for node in registry.nodes():
+            for key in node.hardware.keys(MATCH_ON):
+                known.setdefault(key, []).append(node)
+        new = []
+        for machine in self.nodes:
+            same = {node.id: node for key in machine["hardware"].keys(MATCH_ON) for node in known.get(key, ())}
+            if the_one(machine["hardware"], list(same.values())) is None:
+                new.append(machine)
+        for first in range(0, len(new), _TOGETHER):
+            some = new[first : first + _TOGETHER]
+            after = {f"n{secrets.token_hex(5)}": _row(machine) for machine in some}
+            what = ", ".join(str(machine["where"]) for machine in some)
+            yield PutNodes(before=dict.fromkeys(after), after=after, what=what)
 
 
 class Importer(ABC):

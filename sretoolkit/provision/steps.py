@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -142,16 +143,47 @@ class PutNode(Step):
 
     def _write(self, ctx: Context, row: dict[str, Any] | None) -> None:
         with registry_of(ctx).store.transaction() as tx:
-            if row is None:
-                if node_in(tx, self.node).order:
-                    raise ProvisionError(f"{self.node} has an order", subject=self.node, hint="revoke it first")
-                note(tx, self.node, "node-deleted")
-                for table, column in (("nodes", "id"), ("identities", "node"), ("boots", "node")):
-                    tx.execute(f"DELETE FROM provision_{table} WHERE {column} = :node", node=self.node)
-                return
-            put_node(tx, {**row, "id": self.node, "facts": "{}"})
-            _own(tx, self.node, Hardware.of(json.loads(row["hardware"])))
-            note(tx, self.node, "node-registered", by="a person")
+            _put(tx, self.node, row)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PutNodes(Step):
+    """Write many machines down before they were ever seen, in one transaction: all or none. ``before`` knows none of them.
+
+    A step a machine costs the disk six commits; a thousand machines were minutes on a busy one.
+    """
+
+    before: dict[str, None]
+    after: dict[str, dict[str, Any]]
+    what: str = shown(default="")
+
+    @property
+    def target(self) -> str:
+        """``provision:nodes/ID+N``: the first of them, and how many follow."""
+        first, *others = sorted(self.after)
+        return f"provision:nodes/{first}+{len(others)}"
+
+    def describe(self) -> str:
+        """How many, and which."""
+        return f"register {len(self.after)} nodes{f': {self.what}' if self.what else ''}"
+
+    def observe(self, ctx: Context) -> dict[str, Any]:
+        """What is known of each."""
+        registry = registry_of(ctx)
+        return {node: kept_of(registry, node) for node in self.after}
+
+    def do(self, ctx: Context) -> None:
+        """Write ``after``; raises `ProvisionError` when one has an identity of another machine, and then writes none."""
+        self._write(ctx, self.after)
+
+    def undo(self, ctx: Context) -> None:
+        """Forget them; raises `ProvisionError` when one has an order, and then forgets none."""
+        self._write(ctx, self.before)
+
+    def _write(self, ctx: Context, rows: Mapping[str, dict[str, Any] | None]) -> None:
+        with registry_of(ctx).store.transaction() as tx:
+            for node, row in rows.items():
+                _put(tx, node, row)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,6 +285,20 @@ def fields_of(tx: Transaction, node: str, names: list[str]) -> dict[str, Any]:
     if "hardware" in values:
         values["hardware"] = found.hardware.to_dict()
     return {name: dict(value) if name == "metadata" else value for name, value in values.items()}
+
+
+def _put(tx: Transaction, node: str, row: dict[str, Any] | None) -> None:
+    """Register a machine, or with None forget it."""
+    if row is None:
+        if node_in(tx, node).order:
+            raise ProvisionError(f"{node} has an order", subject=node, hint="revoke it first")
+        note(tx, node, "node-deleted")
+        for table, column in (("nodes", "id"), ("identities", "node"), ("boots", "node")):
+            tx.execute(f"DELETE FROM provision_{table} WHERE {column} = :node", node=node)
+        return
+    put_node(tx, {**row, "id": node, "facts": "{}"})
+    _own(tx, node, Hardware.of(json.loads(row["hardware"])))
+    note(tx, node, "node-registered", by="a person")
 
 
 def _own(tx: Transaction, node: str, hardware: Hardware) -> None:

@@ -12,9 +12,12 @@ from xmlrpc.server import SimpleXMLRPCRequestHandler, SimpleXMLRPCServer
 import pytest
 
 from sretoolkit.config import Config
-from sretoolkit.errors import ProvisionError
+from sretoolkit.errors import ProvisionError, StepFailed
+from sretoolkit.plan.recovery import reverse
+from sretoolkit.plan.session import rejoin
 from sretoolkit.provision.entries import Policy
 from sretoolkit.provision.handlers import Desk
+from sretoolkit.provision.importer import Imported
 from sretoolkit.provision.importers.cobbler import Cobbler
 from sretoolkit.provision.importers.razor import Razor
 from sretoolkit.provision.registry import Registry
@@ -182,3 +185,29 @@ def test_a_cobbler_that_is_not_there(source: str) -> None:
     """A clear error, no traceback."""
     with pytest.raises(ProvisionError):
         Cobbler().read(source)
+
+
+def test_many_machines_are_written_down_by_the_hundred_and_taken_back(registry: Registry, config: Config) -> None:
+    """All of them with one step a hundred; a second import has nothing to write; undo forgets every one."""
+    found = Imported()
+    for number in range(250):
+        found.machine(f"system s{number}", {"serial": f"SN{number}"}, metadata={"rack": "a"}, installed="")
+    done = found.plan(registry).run(apply=True, config=config)
+    serials = {node.hardware.serial for node in registry.nodes()}
+    assert (3, {f"SN{number}" for number in range(250)}, 0) == (
+        len(done.rows),
+        serials,
+        len(found.plan(registry).items),
+    )
+    reverse(rejoin(registry.store, done.run, config=config)).run(apply=True, config=config)
+    assert [] == registry.nodes()
+
+
+def test_a_hundred_with_one_that_is_known_otherwise_are_not_written_at_all(registry: Registry, config: Config) -> None:
+    """Two systems with one serial number: the error says whose it is, and the others of the hundred are not half there."""
+    found = Imported()
+    for number in (1, 2, 1):
+        found.machine(f"system s{number}", {"serial": f"SN{number}"}, metadata={}, installed="")
+    with pytest.raises(StepFailed, match="serial=SN1 belongs to"):
+        found.plan(registry).run(apply=True, config=config)
+    assert [] == registry.nodes()

@@ -59,6 +59,11 @@ class Cobbler:
         files = (self.folder / "cobblerd.log", self.folder / "var/log/cobbler/cobbler.log")
         return "".join(file.read_text(errors="replace")[-4000:] for file in files if file.exists())
 
+    @property
+    def pid(self) -> int:
+        """The first process of its namespaces, whose child is cobblerd."""
+        return self._inside
+
     def api(self) -> Any:
         """A new connection to its API, to be used as a context."""
         return xmlrpc.client.ServerProxy(self.url, allow_none=True)
