@@ -49,6 +49,7 @@ logging.getLogger("urllib3.connectionpool").addFilter(_without_secrets)  # it lo
 _PIECE = 1 << 18
 _CONNECTIONS = 16
 _AGAIN = frozenset({429, 502, 503, 504})  # the server, or one in front of it, was not able to begin
+_DICE = random.Random()  # noqa: S311 - of our own: a thread that waits must not move anybody else's dice
 _PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 Parameters = Mapping[str, Any] | list[tuple[str, Any]]
 Sink = Callable[[bytes], object]
@@ -255,7 +256,7 @@ class Client:
 
     def _pause(self, attempt: int, deadline: float, answer: Answer | None = None) -> bool:
         """Wait a little longer each time, by chance so that many do not come back at once; False: no time is left."""
-        wanted = min(_LONGEST_PAUSE, _PAUSE * 2 ** (attempt - 1)) * random.uniform(0.5, 1)  # noqa: S311
+        wanted = min(_LONGEST_PAUSE, _PAUSE * 2 ** (attempt - 1)) * _DICE.uniform(0.5, 1)
         if answer is not None:
             wanted = max(wanted, _asked_to_wait(answer))
         if time.monotonic() + wanted >= deadline:
