@@ -32,7 +32,7 @@ def is_plain(body: bytes, facts: Any) -> bool:
 
     The JSON that they came in is printable ASCII without escapes, and neither they nor a text in them are long or deep.
     """
-    short = body.count(b",") < _MOST_ITEMS and max(map(len, body.split(b'"'))) < _LONGEST
+    short = body.count(b",") < _MOST_ITEMS and (len(body) < _LONGEST or max(map(len, body.split(b'"'))) < _LONGEST)
     return short and not body.translate(None, _HARMLESS) and type(facts) is dict and _depth(facts) <= _MOST_DEEP
 
 
