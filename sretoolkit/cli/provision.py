@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from sretoolkit.cli.main import json_option
 if TYPE_CHECKING:
     from sretoolkit.plan import Plan
     from sretoolkit.provision.commands import Argument, Command
+    from sretoolkit.provision.node import Node
     from sretoolkit.provision.registry import Registry
     from sretoolkit.report import Report
 
@@ -243,21 +245,20 @@ def repos_command(as_json: bool) -> None:
 @json_option
 def simulate_command(folder: Path | None, facts: tuple[Path, ...], check: bool, as_json: bool) -> None:
     """Who would match what, what would change from now, and whose disk would be written. Nothing is changed."""
+    from sretoolkit.cli.output import print_json, print_text
     from sretoolkit.provision.folder import check_cases, read_folder
-    from sretoolkit.provision.simulate import recorded, simulate
+    from sretoolkit.provision.simulate import simulate
 
-    nodes = [recorded(json.loads(path.read_text()), name=path.stem) for path in facts] or None
-    failed = False
-    if folder is not None:
-        cases = check_cases(folder)
-        if cases.tables[0].rows:
-            _show(cases, as_json)
-        failed = not cases.ok
+    nodes = [_facts(path) for path in facts] or None
+    cases = check_cases(folder) if folder else None
     with _registry() as registry:
         report, found = simulate(registry, read_folder(folder) if folder else None, nodes=nodes)
-    _show(report, as_json)
+    if as_json:
+        print_json({"cases": cases.to_dict() if cases else None, "simulation": report.to_dict()})
+    else:
+        print_text(f"{cases}\n\n{report}" if cases and cases.tables[0].rows else str(report))
     changes = any(outlook.changes for outlook in found) and nodes is None
-    raise SystemExit(1 if check and (failed or changes) else 0)
+    raise SystemExit(1 if check and (changes or (cases and not cases.ok)) else 0)
 
 
 @provision_command.command("apply")
@@ -289,15 +290,24 @@ def import_command(system: str, source: str, **options: Any) -> None:
     carry_out(found.plan, **options)
 
 
-def _registry() -> Any:
-    from contextlib import contextmanager
-
+@contextmanager
+def _registry() -> Iterator[Registry]:
     from sretoolkit.provision.registry import Registry
     from sretoolkit.store import open_store
 
-    @contextmanager
-    def opened() -> Any:
-        with open_store() as store:
-            yield Registry(store)
+    with open_store() as store:
+        yield Registry(store)
 
-    return opened()
+
+def _facts(path: Path) -> Node:
+    """A machine from a file of what one said."""
+    from sretoolkit.errors import ProvisionError
+    from sretoolkit.provision.simulate import recorded
+
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ProvisionError(f"{path} cannot be read: {error}", hint="it is the JSON of a machine's facts") from error
+    if not isinstance(content, dict):
+        raise ProvisionError(f"{path} must hold one table of facts")
+    return recorded(content.get("facts", content), name=path.stem)
