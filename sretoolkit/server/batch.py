@@ -24,7 +24,7 @@ class Batch:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._waiting: list[tuple[Work, asyncio.Future[Any]]] = []
-        self._busy = False
+        self._busy = self._ready = False
 
     async def do(self, work: Work) -> Any:
         """What ``work`` returns, once it is on disk; raises what it raised, or `StoreUnavailable`."""
@@ -65,6 +65,9 @@ class Batch:
     def _carry_out(self, work: list[Work]) -> list[tuple[bool, Any]]:
         """All in one transaction; when one of them raises, each in one of its own, so that it disturbs nobody."""
         try:
+            if not self._ready:
+                self._store.expect_bursts()
+                self._ready = True
             with self._store.transaction() as tx:
                 return [(True, each(tx)) for each in work]
         except Exception as error:

@@ -60,6 +60,9 @@ class Dialect:
     def grow_log(self, connection: Any) -> None:
         """Make what slows the first appends of a run down happen before them, where there is such a thing."""
 
+    def expect_bursts(self, connection: Any) -> None:
+        """Let this connection's commits leave the tidying of the log to others', where there is such a thing."""
+
     def damage(self, connection: Any) -> str:
         """What is damaged in the database's own files; "" when nothing is known of that."""
         return ""

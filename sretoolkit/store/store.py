@@ -150,6 +150,10 @@ class Store:
         except Exception as error:
             self._raise(error)
 
+    def expect_bursts(self) -> None:
+        """This thread will write much at once: its commits leave to other connections what can be done later."""
+        self.dialect.expect_bursts(self._connection())
+
     def damage(self) -> str:
         """What the database itself finds to be damaged in its files; "" when nothing is, or when a server sees to that."""
         try:

@@ -134,6 +134,10 @@ class Sqlite(Dialect):
         finally:
             connection.execute("ROLLBACK")
 
+    def expect_bursts(self, connection: Any) -> None:
+        """Copy the log into the database only when it is large: another connection does so meanwhile, beside our writes."""
+        connection.execute("PRAGMA wal_autocheckpoint = 20000")
+
     def damage(self, connection: Any) -> str:
         """SQLite's own check of pages and indexes, and a schema that is not ours: an index or a trigger that lies."""
         found = str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
