@@ -30,6 +30,7 @@ from tests.stack.sshd import Sshd
 pytestmark = [pytest.mark.live, pytest.mark.skipif(os.getuid() != 0, reason="a PID namespace needs root")]
 
 NOBODY = 65534
+UID = 50_000 + os.getpid() % 10_000  # of this process alone: others may run the same tests beside us
 PYTHON = sys.executable
 APP = """
 import os, resource, signal, sys, threading, time
@@ -39,7 +40,7 @@ def leave(count):
         child = os.fork()
         if child == 0: os._exit(0)
         os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
-if "uid" in words: os.setuid(64123)
+if "uid" in words: os.setuid(UID)
 if "nproc" in words:
     resource.setrlimit(resource.RLIMIT_NPROC, (40, 40))
 if "own" in words: leave(3)
@@ -67,7 +68,7 @@ time.sleep(600)
 
 
 def _app(*words: str, cgroup: Path | None = None) -> Namespace:
-    return Namespace(PYTHON, "-c", APP, *words, ready="ready", cgroup=cgroup)
+    return Namespace(PYTHON, "-c", f"UID = {UID}\n{APP}", *words, ready="ready", cgroup=cgroup)
 
 
 def _script(*command: str) -> Machine:
@@ -173,7 +174,7 @@ def test_the_cgroup_and_its_ceilings_are_read(controllers: Path) -> None:
         init, other = _only(machine, one), _only(machine, two)
     assert init.cgroup is not None
     assert init.cgroup.endswith(controllers.name)
-    assert (init.nproc, init.users, other.users) == (40, ((64123, 26),), ((64123, 26),))
+    assert (init.nproc, init.users, other.users) == (40, ((UID, 26),), ((UID, 26),))
 
 
 def test_a_child_that_blocks_and_waits_is_seen_to() -> None:

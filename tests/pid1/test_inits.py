@@ -264,6 +264,14 @@ def test_a_program_that_would_not_listen_loses_nothing() -> None:
     assert "handled" == _stop(scan)[1].word
 
 
+def test_where_the_shell_ignores_what_marks_the_background_nothing_is_said_for_certain() -> None:
+    """A child inherits ignored signals: that says nothing where the shell itself has them."""
+    scan = Scan()
+    scan.init(500, name="bash", caught=TERM | CHLD, ignored=INT | QUIT, any_child=True)
+    scan.process(501, name="app", parent=500, ignored=INT | QUIT, age=600)
+    assert "uncertain" == _stop(scan)[1].word
+
+
 @pytest.mark.parametrize(("seconds", "word"), [("1", "handled"), ("0.5m", "deferred"), ("infinity", "deferred")])
 def test_a_sleep_says_how_long_it_delays_a_trap(seconds: str, word: str) -> None:
     """A trap behind a short sleep runs in time, however young that sleep is; one behind a long sleep does not."""

@@ -127,7 +127,7 @@ class Desk:
         for path in Path("/proc").glob("[0-9]*"):
             try:
                 marked = f"DESK_MARK={self.mark}".encode() in (path / "environ").read_bytes()
-                alive = (path / "stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+                alive = (path / "stat").read_bytes().rpartition(b")")[2].split()[0] not in b"ZX"
             except OSError:
                 continue
             if marked and alive:

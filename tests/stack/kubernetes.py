@@ -178,8 +178,10 @@ class Kubernetes(Cluster):
         return files.with_token(self.place, f"account-{name}", json.loads(told)["status"]["token"])
 
     def stop_server(self) -> None:
-        """End the API server, as a fault."""
-        next(each for each in self._running if each.name == "kube-apiserver").stop()
+        """Kill the API server, as a fault."""
+        child = next(each for each in self._running if each.name == "kube-apiserver").child
+        child.kill()
+        child.wait(timeout=10)
 
     def start_server(self) -> None:
         """Start the API server again."""

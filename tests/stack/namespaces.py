@@ -33,7 +33,7 @@ class Namespace:
 
     def __enter__(self) -> Self:
         enter = f"echo $$ > {self.cgroup}/cgroup.procs && " if self.cgroup else ""
-        line = f'{enter}exec unshare --fork --pid --mount-proc --kill-child -- "$@"'
+        line = f'{enter}exec env --default-signal=INT,QUIT unshare --fork --pid --mount-proc --kill-child -- "$@"'
         self._process = subprocess.Popen(
             ["/bin/sh", "-c", line, "sh", *self.command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
         )
@@ -88,6 +88,6 @@ def _kill(pid: int) -> None:
 
 def _state(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
     except OSError:
         return "X"

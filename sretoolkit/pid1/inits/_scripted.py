@@ -17,6 +17,9 @@ _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 def trapped(shell: Process, below: Sequence[Process], which: int, grace: float, *, told: bool) -> Stop:
     """What comes of a signal that a shell has a trap for; ``told``: its children get it as well, from the init."""
+    if below and _in_background(shell):
+        why = f"the shell {shell.name} was itself started with SIGINT and SIGQUIT ignored: whether {below[0].name} is in its"
+        return Stop("uncertain", f"{why} background cannot be seen", "inferred", "low", "exec")
     front = [child for child in below if not _in_background(child)]
     if front and not told and (late := _late(front, grace)):
         return late

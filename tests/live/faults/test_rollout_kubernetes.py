@@ -114,16 +114,22 @@ def test_an_api_server_that_refuses(
 
 
 def test_an_api_server_that_is_away_for_a_while(own: Kubernetes, space: str, config: Config, store: Store) -> None:
-    """It ends while a share is being set and comes back (a minute later in the full loops): the canary goes on."""
+    """It is killed while a share is being set and comes back (a minute later in the full loops): the canary goes on."""
     plan = canary(own, space, config)
-    ended = threading.Timer(0.8, own.stop_server)
-    back = threading.Timer(0.8 + AWAY, own.start_server)
-    for each in (ended, back):
-        each.start()
+
+    def away() -> None:
+        begun = poll(lambda: "web-canary" in {name for name, _, _ in standing(own, space)}, timeout=60)
+        assert begun
+        own.stop_server()
+        threading.Event().wait(AWAY)
+        own.start_server()
+
+    thread = threading.Thread(target=away)
+    thread.start()
     try:
         outcome = plan.run(apply=True, config=config, store=store)
     finally:
-        back.join()
+        thread.join(AWAY + 120)
 
     assert "completed" == outcome.state
     assert sum(seconds or 0 for _, _, seconds, _ in outcome.rows) > AWAY
