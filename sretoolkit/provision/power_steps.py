@@ -16,10 +16,8 @@ _LOOK = 0.5  # seconds
 
 
 @dataclass(frozen=True, kw_only=True)
-class SetPower(Step):
-    """Switch a machine on or off, and wait until its controller says that it is."""
-
-    deadline: ClassVar[timedelta] = timedelta(minutes=3)  # controllers take their time
+class _AtController(Step):
+    """What is told to a machine's controller."""
 
     before: str
     after: str
@@ -35,6 +33,13 @@ class SetPower(Step):
     def target(self) -> str:
         """The controller's."""
         return self.part.target
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetPower(_AtController):
+    """Switch a machine on or off, and wait until its controller says that it is."""
+
+    deadline: ClassVar[timedelta] = timedelta(minutes=3)  # controllers take their time
 
     def describe(self) -> str:
         """The change in one line."""
@@ -77,23 +82,8 @@ class SetPower(Step):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BootNext(Step):
+class BootNext(_AtController):
     """Say where a machine boots from the next time; "" is its usual order."""
-
-    before: str
-    after: str
-    power: dict[str, Any]
-    node: str
-
-    @property
-    def part(self) -> Power:
-        """The machine's power again."""
-        return Power.of(self.power)
-
-    @property
-    def target(self) -> str:
-        """The controller's."""
-        return self.part.target
 
     def describe(self) -> str:
         """The change in one line."""

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
-import shutil
 import socket
 import subprocess
-import sys
-import tempfile
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
 from sretoolkit.clock import poll
-from tests.stack.process import Process, free_port, program
+from tests.stack.process import Process, program
+from tests.stack.proxy import Proxy
 
 _PASSING = 0.05  # seconds
 _CONFIG = """
@@ -42,20 +37,12 @@ backend shop
 """
 
 
-class Haproxy:
+class Haproxy(Proxy):
     """Three shops of version 1.0 (``old-…``) and one of 2.0 (``canary-1``), with a load of ``rate`` requests a second.
 
     ``servers``: names and ports of others instead, which somebody else starts. Those that begin with ``canary`` have the
     weight 0 at first. Its metrics, as Prometheus reads them, are at ``told``.
     """
-
-    def __init__(self, *, rate: float = 200, servers: Mapping[str, int] | None = None) -> None:
-        self.rate = rate
-        self.servers = servers
-        self.port = self.told = 0
-        self.folder = Path()
-        self._stack = ExitStack()
-        self._running: Process | None = None
 
     @property
     def socket(self) -> Path:
@@ -66,13 +53,6 @@ class Haproxy:
     def config(self) -> Path:
         """Its configuration file."""
         return self.folder / "haproxy.cfg"
-
-    @property
-    def served(self) -> dict[str, int]:
-        """What customers saw so far."""
-        told = self.folder / "load.json"
-        found: dict[str, int] = json.loads(told.read_text()) if told.exists() else {}
-        return found
 
     def reload(self) -> None:
         """As systemd does it: a new process takes the listening sockets over, the old one ends when it has answered."""
@@ -106,10 +86,7 @@ class Haproxy:
 
     def __enter__(self) -> Self:
         with self._stack:
-            self.folder = Path(tempfile.mkdtemp(prefix="haproxy-"))
-            self._stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
-            self.port = free_port()
-            self.told = free_port()
+            self._settle()
             servers = [
                 f"  server {name} 127.0.0.1:{port} weight {0 if name.startswith('canary') else 100}  # {name}"
                 for name, port in (self._shops() if self.servers is None else self.servers).items()
@@ -117,16 +94,9 @@ class Haproxy:
             text = _CONFIG.format(folder=self.folder, port=self.port, told=self.told, servers="\n".join(servers))
             self.config.write_text(text)
             command = [program("haproxy", "haproxy"), "-f", str(self.config), "-db"]
-            self._running = Process(self.folder, "haproxy", command)
-            self._stack.callback(self._running.stop)
-            self._running.wait_for(f"http://127.0.0.1:{self.port}/health")
-            load = [sys.executable, "-m", "sretoolkit.rollout.local.load", str(self.port), str(self.rate)]
-            self._stack.callback(Process(self.folder, "load", [*load, str(self.folder / "load.json")]).stop)
+            self._run(command, f"http://127.0.0.1:{self.port}/health")
             self._stack = self._stack.pop_all()
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
 
     def weights(self) -> dict[str, int]:
         """Of each server, in effect; asked of HAProxy itself, without the code that is tested."""
@@ -142,14 +112,6 @@ class Haproxy:
     def _shops(self) -> dict[str, int]:
         versions = {"old-1": "1.0", "old-2": "1.0", "old-3": "1.0", "canary-1": "2.0"}
         return {name: self._shop(name, version) for name, version in versions.items()}
-
-    def _shop(self, name: str, version: str) -> int:
-        """Start one; gives its port."""
-        port = free_port()
-        shop = Process(self.folder, name, [sys.executable, "-m", "sretoolkit.rollout.local.shop", version, str(port)])
-        self._stack.callback(shop.stop)
-        shop.wait_for(f"http://127.0.0.1:{port}/health")
-        return port
 
 
 class Witness:
