@@ -78,6 +78,11 @@ def moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
+def new_run_id(clock: Clock | None = None) -> str:
+    """A run's id: when it was asked for (UTC), and something that no other has."""
+    return f"{(clock or Clock()).now():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
 def open_run(
     store: Store,
     keys: Keys,
@@ -92,20 +97,24 @@ def open_run(
     undoes: str | None = None,
     demands: Mapping[str, bool] | None = None,
     path: str = "",
+    run: str = "",
     clock: Clock | None = None,
 ) -> Journal:
     """Open a run: reserve room for its end, chain its first entry to the store's previous run, return its journal.
 
     ``demands`` is what the runbook asks of a run (approval, self_approval), ``path`` its file; both are kept with the run.
+    ``run`` is an id from `new_run_id` that was given out before; raises `JournalError` when it was opened already.
     """
     clock = clock or Clock()
-    run = f"{clock.now():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+    run = run or new_run_id(clock)
     store.reserve(run)
     journal = Journal(store, run, actor=actor, clock=clock)
     given = redaction.data(dict(parameters or {}))
     runbook, ticket = redaction(runbook), redaction(ticket)
     with store.transaction() as transaction:
         transaction.lock("chain")
+        if transaction.execute("SELECT 1 FROM runs WHERE id = :run", run=run):
+            raise JournalError(f"run {run} was begun already", run=run, hint=f"`sretoolkit show {run}`")
         number, previous, heads = _link(transaction)
         payload = {
             "runbook": runbook,

@@ -47,6 +47,7 @@ class Order:
     irreversible: bool = False
     wait: float = 0.0
     resume: str = ""
+    run: str = ""  # the run's id, when it was given out before
     actor: Actor | None = None
 
 
@@ -94,6 +95,8 @@ class Launch:
         config = self.config
         self.session = _open(self.order, config, self.store)
         self.journal = self.session.journal
+        if on_event is not None:
+            on_event("opened", {"run": self.journal.run})
         try:
             kernel = KernelProcess(_grant(self.session, secrets), hidden=hidden)
         except BaseException as error:
@@ -274,6 +277,7 @@ def _open(order: Order, config: Config, store: Store) -> Session:
             store, Keys.of(config), runbook=order.runbook.name, runbook_hash=order.runbook.hash,
             parameters=order.runbook.parameters.encode(order.parameters), actor=actor, mode=order.mode,
             origin=order.origin, ticket=order.ticket, demands=demands, path=str(order.runbook.path.absolute()),
+            run=order.run,
         )  # fmt: skip
     return Session(
         config, store, journal, order.mode, runbook_hash=order.runbook.hash, approval=demands["approval"],
