@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+
+import orjson
 
 from sretoolkit.errors import IdentityConflict, ProvisionError
 from sretoolkit.provision import orders
@@ -18,7 +21,7 @@ from sretoolkit.provision.node import IDENTITIES, MATCH_ON, Hardware, Node, show
 from sretoolkit.provision.registry import change, node_in, note, notes, put_node
 from sretoolkit.store.store import Transaction
 
-_COUNTED_FOR = 50  # newcomers, before they are counted anew
+_COUNTED_FOR = 50  # newcomers at least (or a tenth of the room), before they are counted anew
 STILL_THERE = 15.0  # seconds after its last word in which a machine counts as running
 BOUND = ("matched", "installing", "installed")
 
@@ -35,7 +38,8 @@ class Limits:
         """Room for one more; raises `Crowded` when there is none."""
         if self._room <= 0:
             rows = tx.execute("SELECT count(*) AS count FROM provision_nodes WHERE state = 'registered' AND held = ''")
-            self._room = min(self.most_new - int(rows[0]["count"]), _COUNTED_FOR)
+            left = self.most_new - int(rows[0]["count"])
+            self._room = min(left, max(left // 10, _COUNTED_FOR))
         if self._room <= 0:
             raise Crowded(
                 f"{self.most_new} machines are waiting that no policy wants; no more are taken in",
@@ -230,15 +234,20 @@ def _hold(tx: Transaction, node: Node, error: IdentityConflict, arrival: Arrival
 
 def _new(tx: Transaction, arrival: Arrival, limits: Limits) -> Node:
     limits.take(tx)
-    node = Node(id=f"n{secrets.token_hex(5)}", hardware=arrival.hardware, facts=arrival.facts, address=arrival.address)
+    node = Node(id=_new_id(), hardware=arrival.hardware, facts=arrival.facts, address=arrival.address)
     put_node(
         tx,
         {
-            "id": node.id, "hardware": json.dumps(arrival.hardware.to_dict()), "facts": json.dumps(arrival.facts),
+            "id": node.id, "hardware": json.dumps(arrival.hardware.to_dict()), "facts": _as_text(arrival.facts),
             "address": arrival.address,
         },
     )  # fmt: skip
     return node
+
+
+def _new_id() -> str:
+    """An id that none else has. Those of one minute begin alike, so that their rows lie together on the disk."""
+    return f"n{int(time.time()) // 60 % 256:02x}{secrets.token_hex(5)}"
 
 
 def _again(tx: Transaction, arrival: Arrival, known: Node) -> Node:
@@ -253,6 +262,10 @@ def _again(tx: Transaction, arrival: Arrival, known: Node) -> Node:
     if old != new:
         changed = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
         note(tx, known.id, "node-facts-changed", facts=changed)
-    change(tx, known.id, hardware=merged.to_dict(), facts=dict(arrival.facts), address=arrival.address)
+    change(tx, known.id, hardware=merged.to_dict(), facts=_as_text(arrival.facts), address=arrival.address)
     tx.execute("UPDATE provision_nodes SET seen = {now} WHERE id = :node", node=known.id)
     return replace(known, hardware=merged, facts=arrival.facts, address=arrival.address)
+
+
+def _as_text(facts: Mapping[str, Any]) -> str:
+    return orjson.dumps(facts).decode()

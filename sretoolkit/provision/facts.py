@@ -10,6 +10,7 @@ from sretoolkit.errors import ProvisionError
 MOST_BYTES = 256 * 1024
 _LONGEST, _MOST_DEEP, _MOST_ITEMS = 4096, 12, 2000
 _HARMLESS = bytes(char for char in range(0x20, 0x7F) if char != ord("\\")) + b"\n"
+_AS_BRACES, _NO_BRACKETS = bytes.maketrans(b"[]", b"{}"), bytes(set(range(256)) - set(b"[]{}"))
 
 Fields = dict[str, Any]
 
@@ -32,8 +33,11 @@ def is_plain(body: bytes, facts: Any) -> bool:
 
     The JSON that they came in is printable ASCII without escapes, and neither they nor a text in them are long or deep.
     """
-    short = body.count(b",") < _MOST_ITEMS and (len(body) < _LONGEST or max(map(len, body.split(b'"'))) < _LONGEST)
-    return short and not body.translate(None, _HARMLESS) and type(facts) is dict and _depth(facts) <= _MOST_DEEP
+    if type(facts) is not dict or body.count(b",") >= _MOST_ITEMS or body.translate(None, _HARMLESS):
+        return False
+    pieces = body.split(b'"')  # without escapes each quote begins or ends a text: every other piece is between texts
+    short = len(body) < _LONGEST or max(map(len, pieces)) < _LONGEST
+    return short and _is_shallow(b"".join(pieces[::2]))
 
 
 def without_moments(facts: Mapping[str, Any]) -> Fields:
@@ -76,9 +80,12 @@ def _clean(value: Any, deep: int, count: list[int]) -> Any:
     return value
 
 
-def _depth(value: Any) -> int:
-    inside = value.values() if type(value) is dict else value
-    return 1 + max((_depth(item) for item in inside if type(item) in (dict, list)), default=0)
+def _is_shallow(outside: bytes) -> bool:
+    """Whether what stands outside of texts is nested at most so deep, and the whole around it: a level goes a round."""
+    brackets = outside.translate(_AS_BRACES, _NO_BRACKETS)
+    for _ in range(_MOST_DEEP + 1):
+        brackets = brackets.replace(b"{}", b"")
+    return not brackets
 
 
 def _text(text: str) -> str:

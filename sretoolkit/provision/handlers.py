@@ -5,12 +5,13 @@ The contract is written down in docs/provisioning.md ("How a machine speaks"). `
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+import orjson
 
 from sretoolkit.config import Config
 from sretoolkit.errors import IdentityConflict, ProvisionError
@@ -45,8 +46,8 @@ class Request:
         if len(self.body) > MOST_BYTES:
             raise ProvisionError(f"a body of {len(self.body)} bytes is too large; at most {MOST_BYTES}")
         try:
-            return json.loads(self.body or b"{}")
-        except (ValueError, RecursionError) as error:
+            return orjson.loads(self.body or b"{}")
+        except orjson.JSONDecodeError as error:
             raise ProvisionError(f"the body is no JSON: {error}") from error
 
     @property

@@ -7,23 +7,25 @@ from collections.abc import Callable
 from typing import Any
 
 from sretoolkit.store import Store
-from sretoolkit.store.store import Transaction
+from sretoolkit.store.store import Begun, Transaction
 
 Work = Callable[[Transaction], Any]
+Item = tuple[Work, asyncio.Future[Any]]
+Results = list[tuple[bool, Any]]
 _MOST = 100
 
 
 class Batch:
-    """All store work of one event loop. What is asked for in one turn of the loop goes into one transaction.
+    """All store work of one event loop. What is asked for while the last one becomes durable is one transaction.
 
-    It is done in the loop's own thread: each piece takes a tenth of a millisecond, and a second thread would fight for
-    the interpreter for longer than that. With a store on another machine, whose answers must be waited for, the same is
-    done in one thread beside it.
+    The work is done in the loop's own thread: each piece takes a tenth of a millisecond, and a second thread would fight for
+    the interpreter for longer than that. The commit waits for the disk in another thread, while the loop reads what comes
+    next. With a store on another machine, whose answers must be waited for, the work is done there too.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._waiting: list[tuple[Work, asyncio.Future[Any]]] = []
+        self._waiting: list[Item] = []
         self._busy = self._ready = False
 
     async def do(self, work: Work) -> Any:
@@ -40,17 +42,19 @@ class Batch:
         items, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
         work = [each for each, _ in items]
         if self._store.shared:
-            done = loop.run_in_executor(None, self._carry_out, work)
-            done.add_done_callback(lambda finished: self._end(loop, items, finished.result()))
+            self._beside(loop, items, lambda: _durable(*self._work(work)))
+            return
+        begun, results = self._work(work)
+        if begun is not None and begun.wrote:
+            self._beside(loop, items, lambda: _durable(begun, results))
         else:
-            self._end(loop, items, self._carry_out(work))
+            self._end(loop, items, _durable(begun, results))
 
-    def _end(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        items: list[tuple[Work, asyncio.Future[Any]]],
-        results: list[tuple[bool, Any]],
-    ) -> None:
+    def _beside(self, loop: asyncio.AbstractEventLoop, items: list[Item], finish: Callable[[], Results]) -> None:
+        done = loop.run_in_executor(None, finish)
+        done.add_done_callback(lambda finished: self._end(loop, items, finished.result()))
+
+    def _end(self, loop: asyncio.AbstractEventLoop, items: list[Item], results: Results) -> None:
         for (_, future), (well, value) in zip(items, results, strict=True):
             if future.cancelled():
                 continue
@@ -62,16 +66,20 @@ class Batch:
         if self._busy:
             loop.call_soon(self._begin, loop)
 
-    def _carry_out(self, work: list[Work]) -> list[tuple[bool, Any]]:
-        """All in one transaction; when one of them raises, each in one of its own, so that it disturbs nobody."""
+    def _work(self, work: list[Work]) -> tuple[Begun | None, Results]:
+        """All in one transaction, to be made durable; when one raises, each in one of its own, so that it disturbs nobody."""
         try:
             if not self._ready:
                 self._store.expect_bursts()
                 self._ready = True
-            with self._store.transaction() as tx:
-                return [(True, each(tx)) for each in work]
+            begun = self._store.begin()
         except Exception as error:
-            return [self._alone(each) for each in work] if len(work) > 1 else [(False, error)]
+            return None, [(False, error)] * len(work)
+        try:
+            return begun, [(True, each(begun)) for each in work]
+        except Exception as error:
+            begun.roll_back()
+            return None, [self._alone(each) for each in work] if len(work) > 1 else [(False, error)]
 
     def _alone(self, work: Work) -> tuple[bool, Any]:
         try:
@@ -79,3 +87,12 @@ class Batch:
                 return True, work(tx)
         except Exception as error:
             return False, error
+
+
+def _durable(begun: Begun | None, results: Results) -> Results:
+    try:
+        if begun is not None:
+            begun.commit()
+    except Exception as error:
+        return [(False, error)] * len(results)
+    return results

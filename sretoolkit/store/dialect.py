@@ -25,6 +25,7 @@ class Dialect:
         self.password = password
         self.timeout = timeout
         self._prepared: dict[str, str] = {}
+        self._looks = 0
 
     def connect(self) -> Any:
         """A new DB-API connection in autocommit mode whose rows are mappings."""
@@ -62,6 +63,11 @@ class Dialect:
 
     def expect_bursts(self, connection: Any) -> None:
         """Let this connection's commits leave the tidying of the log to others', where there is such a thing."""
+
+    def written(self, connection: Any) -> int:
+        """A number that changes when this connection writes; a database that cannot tell gives a new one each time."""
+        self._looks += 1
+        return self._looks
 
     def damage(self, connection: Any) -> str:
         """What is damaged in the database's own files; "" when nothing is known of that."""

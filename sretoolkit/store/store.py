@@ -48,6 +48,34 @@ class Transaction:
         return float(self.execute("SELECT {now} AS now")[0]["now"])
 
 
+class Begun(Transaction):
+    """A transaction that goes on until it is told to end: in any thread, as long as one at a time uses it."""
+
+    def __init__(self, store: Store, connection: Any) -> None:
+        super().__init__(store.dialect, connection)
+        self._store = store
+        self._before = store.dialect.written(connection)
+
+    @property
+    def wrote(self) -> bool:
+        """Whether anything was changed, so that a commit has to wait for the disk."""
+        return self._dialect.written(self._connection) != self._before
+
+    def commit(self) -> None:
+        """Make it durable; raises `StoreUnavailable`, and nothing was changed, when that cannot be."""
+        try:
+            self._connection.execute("COMMIT")
+        except Exception as error:
+            self.roll_back()
+            self._store._raise(error)
+        self._store._busy.discard(id(self._connection))
+
+    def roll_back(self) -> None:
+        """Take it back."""
+        self._store._roll_back(self._connection)
+        self._store._busy.discard(id(self._connection))
+
+
 class Store:
     """One database, used from any thread (a connection each) and after a fork (a new one)."""
 
@@ -62,6 +90,7 @@ class Store:
         self.dialect = DIALECTS[scheme](url, password=password, timeout=timeout)
         self._local = threading.local()
         self._connections: list[tuple[int, threading.Thread, Any]] = []
+        self._busy: set[int] = set()
         self._migrate = migrate
         self._lock = threading.Lock()
         self._upgrading = threading.Lock()
@@ -77,22 +106,27 @@ class Store:
 
         One inside another is refused: it could not be undone with the outer one.
         """
+        begun = self.begin()
+        try:
+            yield begun
+        except BaseException as error:
+            begun.roll_back()
+            if isinstance(error, Exception):
+                self._raise(error)
+            raise
+        begun.commit()
+
+    def begin(self) -> Begun:
+        """A transaction whose `commit` or `roll_back` is the caller's to call; raises what `transaction` raises."""
         connection = self._connection()
-        if getattr(self._local, "busy", False):
+        if id(connection) in self._busy:
             raise StoreError("a transaction was begun inside another one")
-        self._local.busy = True
         try:
             self.dialect.begin(connection)
-            try:
-                yield Transaction(self.dialect, connection)
-                connection.execute("COMMIT")
-            except BaseException:
-                self._roll_back(connection)
-                raise
         except Exception as error:
             self._raise(error)
-        finally:
-            self._local.busy = False
+        self._busy.add(id(connection))
+        return Begun(self, connection)
 
     def read(self, sql: str, /, **parameters: Any) -> list[Row]:
         """The rows of one reading statement."""
@@ -104,7 +138,7 @@ class Store:
     def write(self, sql: str, /, **parameters: Any) -> int:
         """One writing statement, a transaction of its own in one exchange; returns how many rows it changed."""
         connection = self._connection()
-        if getattr(self._local, "busy", False):
+        if id(connection) in self._busy:
             raise StoreError("a statement of its own was begun inside another one, a transaction")
         try:
             return Transaction(self.dialect, connection).changed(sql, **parameters)

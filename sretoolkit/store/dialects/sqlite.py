@@ -135,8 +135,17 @@ class Sqlite(Dialect):
             connection.execute("ROLLBACK")
 
     def expect_bursts(self, connection: Any) -> None:
-        """Copy the log into the database only when it is large: another connection does so meanwhile, beside our writes."""
+        """Keep more of the database in memory, and copy the log into it only when that is large.
+
+        Another connection does so meanwhile, beside our writes. With SQLite's own 2 MB a thousand machines that are new cost
+        forty reads each.
+        """
         connection.execute("PRAGMA wal_autocheckpoint = 20000")
+        connection.execute("PRAGMA cache_size = -32768")
+
+    def written(self, connection: Any) -> int:
+        """SQLite counts the rows that it changes."""
+        return int(connection.total_changes)
 
     def damage(self, connection: Any) -> str:
         """SQLite's own check of pages and indexes, and a schema that is not ours: an index or a trigger that lies."""
