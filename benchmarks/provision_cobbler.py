@@ -1,7 +1,8 @@
 """Beside a real Cobbler 3.3.10, in one run: adding machines, its sync (there is none here), boot scripts a second.
 
-``python -m benchmarks.provision --cobbler`` prints it. Cobbler's client is a process in Cobbler's own network that speaks
-to cobblerd directly; ours speaks to `sretoolkit serve` over the loopback interface. The machines are the same.
+``python -m benchmarks.provision --cobbler`` prints it. Cobbler's client is a process in Cobbler's own network that asks
+its WSGI program for boot scripts, as machines do, and speaks to cobblerd for the rest; ours
+speaks to `sretoolkit serve` over the loopback interface. The machines are the same.
 """
 
 from __future__ import annotations
@@ -70,19 +71,27 @@ def ours_scripts(home: Path, config: Config, count: int) -> tuple[float, float, 
 
 
 async def _asked(port: int, count: int, clients: int) -> float:
-    loop, waiting = asyncio.get_running_loop(), iter(range(_SCRIPTS * _TIMES))
+    def path(number: int) -> str:
+        return f"/svc/boot?mac={mac(number, 0)}&platform=pcbios&arch=x86_64"
+
+    return await _rate(port, [path(number % count) for number in range(_SCRIPTS * _TIMES)], clients)
+
+
+async def _rate(port: int, paths: list[str], clients: int) -> float:
+    """Requests a second, each over a connection of its own."""
+    loop, waiting = asyncio.get_running_loop(), iter(paths)
 
     async def client() -> None:
-        for number in waiting:
-            query = f"mac={mac(number % count, 0)}&platform=pcbios&arch=x86_64"
-            data = written(f"GET /svc/boot?{query} HTTP/1.1")
+        for path in waiting:
+            data = written(f"GET {path} HTTP/1.1")
             _, asked = await loop.create_connection(partial(Asked, data), "127.0.0.1", port)
             answer = await asked.done
-            assert answer[9:12] == b"200", answer[:200]
+            if answer[9:12] != b"200" or b"kernel" not in answer:
+                raise RuntimeError(answer[:500].decode(errors="replace"))
 
     began = time.perf_counter()
     await asyncio.gather(*(client() for _ in range(clients)))
-    return _SCRIPTS * _TIMES / (time.perf_counter() - began)
+    return len(paths) / (time.perf_counter() - began)
 
 
 def _cpu(pid: int) -> float:
@@ -124,6 +133,12 @@ def cobbler_synced() -> float:
         began = time.perf_counter()
         api.sync(token)
         return time.perf_counter() - began
+
+
+def cobbler_pages(count: int, port: int) -> float:
+    """Boot scripts a second as machines ask for them, by as many clients as ours."""
+    paths = [f"/cblr/svc/op/ipxe/system/s{number % count}" for number in range(_SCRIPTS // 10)]
+    return asyncio.run(_rate(port, paths, _CLIENTS))
 
 
 def cobbler_scripts(count: int) -> float:
@@ -171,6 +186,8 @@ def compare(count: int = 1000, most: int = 4000) -> None:
         documented = _cobbler(cobbler, "added", 0, count, "documented")
         with _site() as (home, config):
             by_import = imported(str(cobbler.collections), config, count)
+            with cobbler.pages() as place:
+                asked_for = [_cobbler(cobbler, "pages", count, place.rpartition(":")[2]) for _ in range(3)]
             rates = [(*_scripts(cobbler, count), *ours_scripts(home, config, count)) for _ in range(3)]
         sync = _cobbler(cobbler, "synced")
         single = _cobbler(cobbler, "added", count, 2 * count, "single")
@@ -181,12 +198,14 @@ def compare(count: int = 1000, most: int = 4000) -> None:
         _cobbler(cobbler, "added", 2 * count, most, "single")
         later = _cobbler(cobbler, "synced")
     theirs, their_cpu, few, many, cpu = (sorted(column)[1] for column in zip(*rates, strict=True))
+    as_machines = sorted(asked_for)[1]
     quick = min(single, documented)
     rows = (
         (f"{count} machines by the import of them, s", by_import, quick, quick / by_import),
         (f"{count} machines by one plan of {count} steps, s", by_steps, quick, quick / by_steps),
         (f"{count} machines by a plan each (twenty times {count // 20}), s", one_by_one, quick, quick / one_by_one),
-        (f"boot scripts a second, {_CLIENTS} clients", few, theirs, few / theirs),
+        (f"boot scripts a second, {_CLIENTS} clients", few, as_machines, few / as_machines),
+        ("beside calls of cobblerd itself, without its web server", few, theirs, few / theirs),
         (f"the same, {_MANY} clients here", many, theirs, many / theirs),
         ("CPU of the server for a script, ms", cpu, their_cpu, their_cpu / cpu),
     )
@@ -220,5 +239,6 @@ if __name__ == "__main__":
         "added": cobbler_added,
         "synced": cobbler_synced,
         "scripts": cobbler_scripts,
+        "pages": cobbler_pages,
     }
     print(json.dumps(ways[asked](*given)))

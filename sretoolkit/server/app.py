@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator
 
 from starlette.applications import Starlette
@@ -60,7 +61,10 @@ async def _health(_request: Request) -> JSONResponse:
 def application() -> Application:
     """For the server's worker process: configuration and store as they are there."""
     config = Config.load()
-    return make_app(config, open_store(config))
+    app = make_app(config, open_store(config))
+    gc.freeze()  # what is loaded now stays: it need not be looked at again and again while thousands of requests come
+    gc.set_threshold(10_000, 20, 20)
+    return app
 
 
 def serve(config: Config, *, address: str, port: int) -> None:

@@ -33,17 +33,17 @@ class Machines:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        request = _request(scope)
-        if request.path.startswith(_FILES):
+        if scope["path"].startswith(_FILES):
+            request = _request(scope, b"")
             await self._send_file(scope, request, self.desk.file(request), send)
             return
         body = await _body(receive)
         if body is None:
             await _send(Response.text(f"a body may have {MOST_BYTES} bytes and take {_PATIENCE:g} s\n", 413), send)
             return
-        whole = Request(request.method, request.path, request.query, request.headers, body, request.address)
+        asked = _request(scope, body)
         try:
-            response: Response = await self.batch.do(lambda tx: self.desk.answer(tx, whole))
+            response: Response = await self.batch.do(lambda tx: self.desk.answer(tx, asked))
         except StoreUnavailable as error:
             response = Response.text(f"{error.message}\n", 503, **{"Retry-After": "5"})
         await _send(response, send)
@@ -96,10 +96,11 @@ def _cached(descriptor: int, count: int, first: int) -> bytes:
         return b""
 
 
-def _request(scope: Scope) -> Request:
+def _request(scope: Scope, body: bytes) -> Request:
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-    query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True, max_num_fields=40))
-    return Request(scope["method"], scope["path"], query, headers, b"", (scope.get("client") or ("",))[0])
+    given = scope.get("query_string", b"").decode("latin-1")
+    query = dict(parse_qsl(given, keep_blank_values=True, max_num_fields=40)) if given else {}
+    return Request(scope["method"], scope["path"], query, headers, body, (scope.get("client") or ("",))[0])
 
 
 async def _body(receive: Receive) -> bytes | None:

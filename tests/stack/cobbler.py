@@ -17,6 +17,8 @@ import socket
 import subprocess
 import sys
 import xmlrpc.client
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,6 +29,7 @@ from tests.stack.images import CACHE, made
 VERSION = "3.3.10"
 _USER, _PASSWORD = "cobbler", "cobbler"
 _RELAY = Path(__file__).with_name("cobbler_relay.py")
+_PAGES = Path(__file__).with_name("cobbler_pages.py")
 # what programs look up in /etc; the rest of the machine's is not for Cobbler to see
 _ETC = ("passwd", "group", "nsswitch.conf", "hosts", "os-release", "ld.so.cache", "localtime", "mime.types")
 _FOLDERS = (
@@ -85,6 +88,38 @@ class Cobbler:
     def command(self, command: list[str]) -> list[str]:
         """The command line that runs ``command`` in its network, where its API is at ``127.0.0.1:25151``."""
         return ["nsenter", "--target", str(self._inside), "--net", "--", *command]
+
+    @contextmanager
+    def pages(self) -> Iterator[str]:
+        """What machines ask over HTTP, as at a real site: its WSGI program, in two processes; gives its address inside."""
+        place = "127.0.0.1:8000"
+        inside = ["nsenter", "--target", str(self._inside), "--net", "--mount", "--"]
+        server = [
+            str(built() / "bin/python"),
+            "-m",
+            "gunicorn",
+            "--workers",
+            "2",
+            "--bind",
+            place,
+            "cobbler_pages:application",
+        ]
+        shutil.copy(_PAGES, self.folder / "srv")  # alone: beside our own modules it would find this one for Cobbler's
+        with (self.folder / "pages.log").open("wb") as log:
+            process = subprocess.Popen(
+                [*inside, *server], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
+                env={**os.environ, "PYTHONPATH": "/srv"},
+            )  # fmt: skip
+        try:
+            answers = self.command(
+                ["curl", "--silent", "--fail", "--output", "/dev/null", f"http://{place}/cblr/svc/op/index"]
+            )
+            if not poll(lambda: process.poll() is not None or subprocess.run(answers).returncode == 0, timeout=60):
+                raise RuntimeError((self.folder / "pages.log").read_text(errors="replace")[-2000:])
+            yield place
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
 
     def kernel(self, name: str, *, initrd: str = "initrd.gz") -> tuple[str, str]:
         """Files that pass for a kernel and its initrd; gives their paths as Cobbler sees them."""
@@ -158,10 +193,10 @@ class Cobbler:
 
 def built() -> Path:
     """The virtual environment with Cobbler; made when it is not there yet, which needs a compiler and Debian's headers."""
-    with made(f"cobbler-{VERSION}", cache=CACHE.parent) as (place, missing):
+    with made(f"cobbler-{VERSION}-gunicorn", cache=CACHE.parent) as (place, missing):
         if missing:
             subprocess.run([sys.executable, "-m", "venv", str(missing)], check=True, timeout=300)
-            words = ["--disable-pip-version-check", "install", "--quiet", f"cobbler=={VERSION}"]
+            words = ["--disable-pip-version-check", "install", "--quiet", f"cobbler=={VERSION}", "gunicorn"]
             # not by bin/pip: the folder gets another name afterwards
             command = [str(missing / "bin/python"), "-m", "pip", *words]
             done = subprocess.run(command, capture_output=True, text=True, timeout=1800)
