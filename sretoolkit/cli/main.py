@@ -36,6 +36,7 @@ _COMMANDS = {
     "sources": "metrics",
     "undo": "recovery",
     "version": "machine",
+    "warm": "warm",
     "watchdog": "recovery",
 }
 
@@ -79,6 +80,11 @@ def root(debug: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
+    if arguments is None and sys.argv[1:2] == ["run"]:
+        from sretoolkit.cli.warm import handed_over
+
+        if (done := handed_over(sys.argv[1:])) is not None:
+            sys.exit(done)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a character is shown its escape
             stream.reconfigure(errors="backslashreplace")

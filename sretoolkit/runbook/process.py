@@ -10,7 +10,6 @@ import secrets
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from sretoolkit.actor import Process
 from sretoolkit.errors import RunbookError
 from sretoolkit.plan.strays import MARK, end_strays
+from sretoolkit.runbook.forked import PIPE, start
 
 if TYPE_CHECKING:
     from jupyter_client.asynchronous.client import AsyncKernelClient
@@ -55,10 +55,9 @@ class KernelProcess:
             json.dump(self._connection, opened)
         reading, self._pipe = os.pipe()
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "sretoolkit.runbook.kernel", str(file), str(reading)],
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=cwd,
-                env=_environment(hidden) | {MARK: self._run}, pass_fds=(reading,), start_new_session=True,
+            self._process = start(
+                "kernel", str(file), str(reading), stdout=PIPE, merge=True, keep=[reading], cwd=cwd,
+                environment=_environment(hidden) | {MARK: self._run},
             )  # fmt: skip
         finally:
             os.close(reading)
@@ -140,7 +139,9 @@ class KernelProcess:
         if not self.wait(10.0):
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-        if self._process.returncode < 0:  # the guard itself was killed, and could leave something behind
+        if (
+            self._process.returncode is not None and self._process.returncode < 0
+        ):  # the guard itself was killed, and could leave something behind
             end_strays(self._run)
         self._readers[0].join(1.0)
         shutil.rmtree(self.folder, ignore_errors=True)

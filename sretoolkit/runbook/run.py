@@ -203,10 +203,16 @@ def run_runbook(order: Order, config: Config | None = None, *, on_event: Event |
 
 
 def import_papermill() -> Any:
-    """papermill, with its import made cheap."""
+    """papermill, with its import made cheap: of Arrow it would use a file system alone, and loading it starts threads."""
     spare_the_grammar()
-    import papermill
-
+    spared = "pyarrow" not in sys.modules
+    if spared:
+        sys.modules["pyarrow"] = None  # type: ignore[assignment]
+    try:
+        import papermill
+    finally:
+        if spared:
+            del sys.modules["pyarrow"]
     return papermill
 
 

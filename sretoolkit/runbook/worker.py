@@ -18,7 +18,7 @@ from sretoolkit.runbook.run import run_runbook
 from sretoolkit.secrets import redaction
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
     """Read the request, run it; returns the run's exit code."""
     told = json.loads(sys.stdin.readline())
     config = Config({key: Value(key, value, origin) for key, value, origin in told["config"]})
@@ -50,4 +50,4 @@ def _answer(line: dict[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import threading
 
 from sretoolkit.errors import RunbookError
 from sretoolkit.runbook.executor import Executor
+from sretoolkit.runbook.forked import PIPE, start
 from sretoolkit.runbook.request import Request
 
 
@@ -18,10 +17,7 @@ class LocalExecutor(Executor):
     def start(self, request: Request) -> str:
         """Returns once the run is open in the store; raises `RunbookError` with what the worker says is wrong."""
         told = {"request": request.to_dict(), "config": [[each.key, each.value, each.origin] for each in self.config]}
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "sretoolkit.runbook.worker"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
-        )  # fmt: skip
+        worker = start("worker", stdin=PIPE, stdout=PIPE)
         assert worker.stdin is not None
         assert worker.stdout is not None
         threading.Thread(target=worker.wait, name=f"run-{request.id}", daemon=True).start()
