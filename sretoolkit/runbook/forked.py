@@ -30,6 +30,7 @@ class Forked:
         self.returncode: int | None = None
         self.stdin: IO[bytes] | None = None
         self.stdout: IO[bytes] | None = None
+        self.stderr: IO[bytes] | None = None
         self._connection = connection
         self._heard = b""
 
@@ -53,6 +54,10 @@ class Forked:
     def kill(self) -> None:
         """End it at once."""
         self.send_signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.send_signal(signal.SIGTERM)
 
     def _hear(self, timeout: float | None) -> int | None:
         while self.returncode is None:

@@ -36,6 +36,7 @@ from sretoolkit.runbook.forked import beside
 MODULES = {
     "command": "sretoolkit.cli.main",
     "kernel": "sretoolkit.runbook.kernel",
+    "notebook": "sretoolkit.runbook.provisioner",
     "page": "sretoolkit.runbook.page",
     "worker": "sretoolkit.runbook.worker",
 }
@@ -66,6 +67,7 @@ class Zygote:
         self.code = Code()
         self._owner = owner
         self._path = path
+        self._open = True
         self._children: dict[int, Child] = {}
         self._by_connection: dict[int, Child] = {}
         self._listener = socket.socket(socket.AF_UNIX)
@@ -79,26 +81,35 @@ class Zygote:
             self._poller.register(owner, select.POLLIN)
 
     def serve(self) -> None:
-        """Until there is a reason to end."""
+        """Until there is a reason to end: then nobody new is let in, and those that were forked are waited for."""
         used = time.monotonic()
-        while True:
+        while self._open or self._children:
             ready = [number for number, _ in self._poller.poll(1000 * 60)]
-            if self._owner in ready or (not ready and not self._children and time.monotonic() - used > _IDLE):
-                break
+            idle = not ready and not self._children and time.monotonic() - used > _IDLE
+            if self._owner in ready or (self._open and idle):
+                self._close()
             for number in ready:
-                if number == self._listener.fileno():
+                if self._open and number == self._listener.fileno():
                     used = time.monotonic()
-                    if not self._accept():
-                        self._leave()
-                        return
+                    self._accept()
                 elif number in self._children:
                     self._ended(self._children.pop(number))
                 elif number in self._by_connection:
                     self._hung_up(number)
-        self._leave()
 
-    def _accept(self) -> bool:
-        """Take one request; False when the code has changed, so that nothing may be forked from here any more."""
+    def _close(self) -> None:
+        self._open = False
+        self._poller.unregister(self._listener)
+        self._listener.close()
+        with beside(self._path) as name:
+            Path(name).unlink(missing_ok=True)
+        if self._owner >= 0:
+            self._poller.unregister(self._owner)
+            os.close(self._owner)
+            self._owner = -1
+
+    def _accept(self) -> None:
+        """Take one request; when the code has changed, nothing may be forked from here any more."""
         connection, _ = self._listener.accept()
         connection.settimeout(_PATIENCE)
         descriptors: list[int] = []
@@ -106,18 +117,19 @@ class Zygote:
             if _uid_of(connection) != os.getuid():
                 raise OSError("another user's process")
             request, descriptors = _read(connection)
-            why = self.code.changed() or _unfit()
-            if why:
+            changed = self.code.changed()
+            if why := changed or _unfit():
                 connection.sendall(json.dumps({"cold": why}).encode() + b"\n")
                 connection.close()
-                return not self.code.changed()
-            self._fork(request, descriptors, connection)
+            else:
+                self._fork(request, descriptors, connection)
+            if changed:
+                self._close()
         except (OSError, ValueError, KeyError):
             connection.close()
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
-        return True
 
     def _fork(self, request: dict[str, Any], descriptors: list[int], connection: socket.socket) -> None:
         pid = os.fork()
@@ -186,11 +198,6 @@ class Zygote:
         self._by_connection.pop(child.connection.fileno(), None)
         with suppress(KeyError):
             self._poller.unregister(child.connection)
-
-    def _leave(self) -> None:
-        """Nobody new is let in; who was forked lives on, and is somebody else's child then."""
-        with beside(self._path) as name:
-            Path(name).unlink(missing_ok=True)
 
 
 class Code:

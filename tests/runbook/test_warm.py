@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -162,6 +163,30 @@ def test_ten_at_once_do_not_disturb_each_other(warm: Desk, write_notebook: Write
 
     assert [0] * 10 == [each.returncode for each in done], [each.stdout for each in done]
     assert {f"{number}\n" for number in range(10)} == {warm.output(run, 2) for run in warm.runs()}
+
+
+def test_stock_papermill_forks_its_kernel_by_a_kernel_specification(warm: Desk, write_notebook: Write) -> None:
+    """Any front end of Jupyter can have it; without a warm process it starts as ever."""
+    specification = Path(os.environ["JUPYTER_DATA_DIR"]) / "kernels" / "warm" / "kernel.json"
+    specification.parent.mkdir(parents=True)
+    launcher = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    chosen = {"kernel_provisioner": {"provisioner_name": "sretoolkit-warm"}}
+    specification.write_text(
+        json.dumps({"argv": launcher, "display_name": "warm", "language": "python", "metadata": chosen})
+    )
+    path = write_notebook("import os\nprint(os.getppid(), os.getcwd())")
+    command = [sys.executable, "-m", "papermill", "-k", "warm", "--no-progress-bar", str(path), "out.ipynb"]
+
+    def printed() -> list[str]:
+        """What the cell printed."""
+        subprocess.run(command, cwd=warm.home, env=warm.environment, check=True, capture_output=True)
+        text: str = json.loads((warm.home / "out.ipynb").read_text())["cells"][0]["outputs"][0]["text"][0]
+        return text.split()
+
+    pid = pid_of(warm)
+    assert [str(pid), str(warm.home)] == printed()
+    warm.run("warm", "--stop")
+    assert str(pid) != printed()[0]
 
 
 def test_what_a_fork_would_inherit_names_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
