@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from sretoolkit.provision.node import Node
 from tests.stack.boot_server import BootServer
+from tests.stack.lldp import FRAME
 from tests.stack.machine import Machine
 from tests.stack.rack import Rack
 
@@ -39,6 +41,18 @@ class Lab:
     def machine(self, name: str = "m", **options: Any) -> Machine:
         """Make one; it is off."""
         return self._stack.enter_context(Machine(self.folder / name, self.rack, **options))
+
+
+def hears_its_switch(server: BootServer, machine: Machine) -> Mapping[str, Any]:
+    """A switch announces itself at the end of the machine's cable until that is a fact; gives the facts then."""
+
+    def told() -> Mapping[str, Any]:
+        machine.rack.send(machine.ports[0], FRAME)
+        facts = server.node(machine).facts
+        return facts if "lldp_eth0_port" in facts else {}
+
+    found: Mapping[str, Any] = server.wait(told)
+    return found
 
 
 def install(server: BootServer, machine: Machine) -> Node:

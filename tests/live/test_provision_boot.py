@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.live.rack import LIVE, Lab, install
+from tests.live.rack import LIVE, Lab, hears_its_switch, install
 from tests.stack import images
 from tests.stack.machine import Disk
 
@@ -21,13 +21,22 @@ pytestmark = LIVE
     ],
 )
 def test_a_machine_is_installed(lab: Lab, firmware: str, known: tuple[str, bool, str]) -> None:
-    """Power on, discovery, order, image, seed, reboot, callback: by BIOS, UEFI, Secure Boot enforced, and ARM64."""
+    """Power on, discovery, order, image, seed, reboot, callback: by BIOS, UEFI, Secure Boot enforced, and ARM64.
+
+    What the switch at the end of its cable says becomes a fact, in the same boot.
+    """
     console = "ttyAMA0" if firmware == "arm64" else "ttyS0"
     server = lab.server(secure_boot=firmware == "secureboot", consoles=console)
     server.offer(images.small(known[2]))
     machine = lab.machine(firmware=firmware)
+    machine.on()
+    facts = hears_its_switch(server, machine)
+    switch = {name: value for name, value in facts.items() if name.startswith("lldp_")}
+    assert {
+        "lldp_eth0_chassis": "02:00:5e:00:00:01", "lldp_eth0_port": "Ethernet1/7", "lldp_eth0_port_description": "rack a1",
+        "lldp_eth0_switch": "sw1.example",
+    } == switch  # fmt: skip
     node = install(server, machine)
-    facts = node.facts
     assert known == (facts["firmware"], facts["secure_boot"], facts["architecture"])
     (disk,) = facts["disks"]
     assert ("DISK0", 2 << 30, True) == (disk["serial"], disk["bytes"], disk["empty"])
@@ -79,6 +88,7 @@ def test_a_server_with_usual_hardware_is_known_and_written(lab: Lab) -> None:
     node = server.node(machine, timeout=400)
     (card,) = node.facts["nics"]
     assert ("e1000e", True) == (card["driver"], card["carrier"])
+    assert "sw1.example" == hears_its_switch(server, machine)["lldp_eth0_switch"]
     disks = {disk["serial"]: (disk["name"], disk["bytes"] >> 20) for disk in node.facts["disks"]}
     assert {"NVME-1": ("nvme0n1", 256), "SATA-2": ("sda", 512)} == disks
     order = server.order(node, disk="SATA-2")

@@ -51,6 +51,7 @@ class Machine:
     disks: Sequence[Disk] = (Disk(),)
     memory: int = 1024
     card: str = "virtio-net-pci"
+    ports: list[str] = field(init=False, default_factory=list)  # where its cables end
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -142,7 +143,8 @@ class Machine:
         for number, mac in enumerate(self.macs):
             # romfile= (none): UEFI's own network client has to fetch the boot loader, as on a real card
             rom = "" if self.firmware == "bios" else ",romfile="
-            command += ["-netdev", f"tap,id=net{number},ifname={self.rack.card()},script=no,downscript=no"]
+            self.ports.append(self.rack.card())
+            command += ["-netdev", f"tap,id=net{number},ifname={self.ports[-1]},script=no,downscript=no"]
             command += [
                 "-device",
                 f"{self.card},id=nic{number},netdev=net{number},mac={mac},bootindex={number + 1}{rom}",
