@@ -77,12 +77,11 @@ class TftpFolder:
                     self._put(f"microkernel/{arch}/{name}", source)
         return missing
 
-    def write_node(self, mac: str, *, grub: str, pxelinux: str = "") -> None:
+    def write_node(self, mac: str, *, grub: str, pxelinux: str) -> None:
         """What the machine with that card is told by GRUB, and by PXELINUX; each file changes from one whole to the next."""
         mac = checked_mac(mac)
         self._write(f"grub/node/{mac}.cfg", grub)
-        if pxelinux:
-            self._write(f"pxelinux.cfg/01-{mac.replace(':', '-')}", pxelinux)
+        self._write(f"pxelinux.cfg/01-{mac.replace(':', '-')}", pxelinux)
 
     def remove_node(self, mac: str) -> None:
         """The machine with that card is told what every unknown one is."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 
 from sretoolkit.provision.node import Node
+from tests.conftest import REPOSITORY
 from tests.stack.boot_server import BootServer
 from tests.stack.lldp import FRAME
 from tests.stack.machine import Machine
@@ -62,3 +65,17 @@ def install(server: BootServer, machine: Machine) -> Node:
     order = server.order(node)
     assert "done" == server.reaches(order), server.told(machine)
     return node
+
+
+def command(server: BootServer, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command line, in the rack's network, with the server's store and folders."""
+    config = server.config
+    environment = {
+        **os.environ, "PYTHONPATH": str(REPOSITORY), "SRETOOLKIT_STORE_URL": config["store.url"],
+        "SRETOOLKIT_JOURNAL_KEYS": config["journal.keys"], "SRETOOLKIT_RECORDS_FOLDER": config["records.folder"],
+        "SRETOOLKIT_PROVISION_URL": server.api, "SRETOOLKIT_PROVISION_FOLDER": config["provision.folder"],
+        "SRETOOLKIT_PROVISION_SSH_KEY": str(server.folder / "login"),
+        "SRETOOLKIT_RUNBOOKS_FOLDERS": f'["{REPOSITORY}/runbooks"]',
+    }  # fmt: skip
+    whole = server.rack.command([sys.executable, "-m", "sretoolkit", *arguments])
+    return subprocess.run(whole, env=environment, capture_output=True, text=True, timeout=1000, cwd=server.folder)

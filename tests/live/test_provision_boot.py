@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.live.rack import LIVE, Lab, hears_its_switch, install
+from tests.live.rack import LIVE, Lab, command, hears_its_switch, install
 from tests.stack import images
 from tests.stack.machine import Disk
 
@@ -106,3 +106,42 @@ def test_uefi_boots_by_http_where_there_is_no_tftp(lab: Lab) -> None:
     node = server.node(machine, timeout=900)  # it has given up PXE over IPv4 and IPv6 before
     assert "uefi" == node.facts["firmware"]
     assert "snponly.efi" not in server.dnsmasq.log.replace(f"{server.api}/svc/loader/snponly.efi", "")
+
+
+@pytest.mark.parametrize(("bios", "packing"), [("ipxe", "gz"), ("pxelinux", "xz")])
+def test_an_installed_machine_is_rescued_and_goes_back_to_its_disk(lab: Lab, bios: str, packing: str) -> None:
+    """By the command: a shell on its console in its next boot, no byte written, and its own disk in the boot after that.
+
+    By iPXE, and by PXELINUX, which is given a file a machine; and from an image that xz has packed.
+    """
+    server = lab.server(bios=bios)
+    server.offer(images.small(), packing=packing)
+    machine = lab.machine()
+    node = install(server, machine)
+    home = "installed: the server answered"
+    assert server.wait(lambda: home in machine.console)
+    machine.off()
+    before = machine.digest()
+    done = command(server, "provision", "rescue-node", "--node", machine.serial, "--apply")
+    assert 0 == done.returncode, done.stdout + done.stderr
+    machine.on()
+    assert server.wait(lambda: "rescue: a shell is on the console" in machine.console, timeout=300)
+    assert server.registry.node(node.id).order
+    machine.off()
+    assert before == machine.digest()
+    machine.on()
+    assert server.wait(lambda: machine.console.count(home) == 2, timeout=300), server.told(machine)
+    found = server.registry.node(node.id)
+    assert ("installed", "small", "") == (found.state, found.installed, found.order)
+    told = [word for word in ("boot.ipxe", "pxelinux.cfg/01-52-54-00-77-00-10") if f"/{word} to" in server.dnsmasq.log]
+    assert ["boot.ipxe" if bios == "ipxe" else "pxelinux.cfg/01-52-54-00-77-00-10"] == told
+
+
+@pytest.mark.parametrize(("dhcp", "firmware"), [("isc-dhcpd", "bios"), ("kea", "uefi")])
+def test_a_machine_is_installed_behind_another_dhcp_server(lab: Lab, dhcp: str, firmware: str) -> None:
+    """ISC dhcpd and Kea stay in charge of the addresses, and lead machines to us by what was added to their configuration."""
+    server = lab.server(dhcp=dhcp)
+    server.offer(images.small())
+    install(server, lab.machine(firmware=firmware))
+    log = server.dnsmasq.log
+    assert (False, True) == ("DHCPOFFER" in log or "DHCPACK" in log, "/boot.ipxe to" in log)
