@@ -137,7 +137,7 @@ class Desk:
     def _check_in(self, tx: Transaction, request: Request) -> Response:
         arrival = Arrival.of(request.json(), request.address, raw=request.body)
         entered = enter(tx, arrival, self.registry.matcher(tx), self.limits)
-        left = entered.booted and orders.left_rescue(tx, entered.node)
+        left = entered.booted and (orders.left_rescue(tx, entered.node) or orders.missed_installer(tx, entered.node))
         node = node_in(tx, entered.node.id) if left else entered.node
         told = self._told(tx, node, self.base(request))
         if left and node.state in ("installed", "retired"):

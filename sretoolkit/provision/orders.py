@@ -151,6 +151,18 @@ def left_rescue(tx: Transaction, node: Node) -> bool:
     return True
 
 
+def missed_installer(tx: Transaction, node: Node) -> bool:
+    """A machine has booted the microkernel: whether an installer should have been booted instead, whose order has failed by it.
+
+    Else a loader that boots no installers (GRUB, PXELINUX) would bring it here, and it would be sent back, for ever.
+    """
+    order = order_in(tx, node.order) if node.order else None
+    if order is None or order.kind not in ("installer", "boot") or order.state != "accepted":
+        return False
+    advance(tx, order.id, "failed", {"reason": "its boot loader brought the microkernel: installers need iPXE"})
+    return True
+
+
 def was_accepted(tx: Transaction, order_id: str, node: str) -> bool:
     """Whether the machine had accepted an order, so that its disk may have been written."""
     rows = tx.execute("SELECT entry FROM provision_log WHERE node = :node AND event = 'stage-accepted'", node=node)

@@ -213,6 +213,9 @@ def test_a_nodes_file_comes_and_goes_whole(tmp_path: Path) -> None:
     folder.write_node("52-54-00-77-00-10".upper(), grub="one\n", pxelinux="two\n")
     grub, pxelinux = tmp_path / "grub/node/52:54:00:77:00:10.cfg", tmp_path / "pxelinux.cfg/01-52-54-00-77-00-10"
     assert ("one\n", "two\n", 0o644) == (grub.read_text(), pxelinux.read_text(), grub.stat().st_mode & 0o777)
+    there = grub.stat().st_ino
+    folder.write_node("52:54:00:77:00:10", grub="one\n", pxelinux="two\n")
+    assert there == grub.stat().st_ino  # what is so already is not written
     folder.write_node("52:54:00:77:00:10", grub="three\n", pxelinux="four\n")
     assert (["three\n", "four\n"], 1) == ([grub.read_text(), pxelinux.read_text()], len(list(grub.parent.iterdir())))
     folder.remove_node("52:54:00:77:00:10")

@@ -184,6 +184,21 @@ def test_an_installer_is_booted_by_the_machine_that_was_checked(
     assert "linux" not in machine.script()
 
 
+def test_an_installer_that_no_loader_boots_fails(
+    machines_desk: Desk, registry: Registry, write: Any, order: Any
+) -> None:
+    """GRUB and PXELINUX bring the microkernel again: the order has failed, and the machine is not sent round for ever."""
+    write(Repo(name="tree", kernel="linux", initrd="initrd.gz"), web(task="debian", repo="tree"))
+    machine = Machine(machines_desk, 1)
+    machine.boot()
+    order(machine.node, kind="installer")
+    assert ["reboot", "reboot"] == [machine.poll()["action"], lines(machine.check_in())["action"]]
+    assert "wait" == lines(machine.boot())["action"]
+    (failed,) = [row["entry"] for row in registry.log(machine.node) if row["event"] == "failed"]
+    assert "installers need iPXE" in failed["reason"]
+    assert ("matched", "") == (registry.node(machine.node).state, registry.node(machine.node).order)
+
+
 def test_an_installer_is_refused_when_the_disk_is_another_one(
     machines_desk: Desk, registry: Registry, write: Any, order: Any
 ) -> None:
