@@ -75,27 +75,55 @@ def test_cloud_init_reads_what_is_made(name: str) -> None:
 
 
 FREEBSD = """
+set -e
 sysctl() { echo ada0 ada1 vtbd0; }
 geom() { case $3 in ada0) echo "   ident: D0" ;; ada1) echo "   ident: $SERIAL" ;; *) echo "   ident: (null)" ;; esac; }
 diskinfo() { printf '/dev/%s\\t512\\t1000000000\\t1953125\\n' "$1"; }
+fetch() { echo "$3" >>"$BSDINSTALL_DISTDIR/fetched"; }
 """
 
 
 @pytest.mark.parametrize(
     ("serial", "chosen"), [("D1", "ada1"), ("D0", ""), (EVIL, "ada1"), ("", "vtbd0"), ("D2", "")], ids=range(5)
 )
-def test_freebsd_finds_the_disk_that_was_ordered(serial: str, chosen: str) -> None:
+def test_freebsd_finds_the_disk_that_was_ordered(serial: str, chosen: str, tmp_path: Path) -> None:
     """By serial number and size, for FreeBSD names disks otherwise; none, or two, and the installer ends. A serial is a text."""
     order = replace(ORDER, disk={**ORDER.disk, "serial": serial})
     made = dict(seeds.made(order, NODE, web(), "http://10.0.0.1:8080").values)
     preamble, _, script = task("freebsd").files("inject", made)["installerconfig"].partition("#!/bin/sh\n")
-    given = {"PATH": os.environ["PATH"], "SERIAL": "D1" if serial in ("", "D2") else serial}
+    ident = "D1" if serial in ("", "D2") else serial
+    given = {"PATH": os.environ["PATH"], "SERIAL": ident, "BSDINSTALL_DISTDIR": str(tmp_path)}
     told = f'{FREEBSD}{preamble}\necho "$PARTITIONS"'
     done = subprocess.run(["sh", "-c", told], env=given, capture_output=True, text=True, timeout=30)
-    assert f"{chosen} gpt {{ auto freebsd-ufs / }}" * bool(chosen) == (
-        done.stdout.strip() if not done.returncode else ""
-    )
+    if chosen:
+        assert (0, f"{chosen} gpt {{ auto freebsd-ufs / }}\n") == (done.returncode, done.stdout)
+        files = [f"http://10.0.0.1:8080/svc/file/r/{name}" for name in ("MANIFEST", "base.txz", "kernel.txz")]
+        assert files == (tmp_path / "fetched").read_text().split()
+    else:
+        assert (1, False) == (done.returncode, (tmp_path / "fetched").exists())
     assert 0 == subprocess.run(["sh", "-n"], input=script, text=True, timeout=30).returncode
+
+
+@pytest.mark.parametrize(
+    ("url", "peer"), [("http://10.0.0.1:8080", "10.0.0.1 8080"), ("http://boot.example", "boot.example 80")]
+)
+def test_freebsd_calls_home_without_curl(url: str, peer: str) -> None:
+    """Its base system has nothing that posts but nc: what is sent is a whole request with the token of the order."""
+    made = dict(seeds.made(ORDER, NODE, web(), url).values)
+    script = task("freebsd").files("inject", made)["installerconfig"].partition("#!/bin/sh\n")[2]
+    call = script[script.index("call_home()") :]
+    stub = 'nc() { cat >&2; echo "$3 $4" >&2; echo "HTTP/1.0 200 OK"; }\n'
+    done = subprocess.run(["sh", "-euc", stub + call], capture_output=True, text=True, timeout=30)
+    head, _, body = done.stderr.partition("\n\n")
+    assert (0, f"{{}}{peer}\n") == (done.returncode, body)
+    host = url.removeprefix("http://")
+    lines_of = [
+        "POST /svc/installed HTTP/1.0",
+        f"Host: {host}",
+        f"Authorization: Bearer {made['token']}",
+        "Content-Length: 2",
+    ]
+    assert lines_of == head.splitlines()
 
 
 def test_an_installer_may_fetch_its_files_itself(
