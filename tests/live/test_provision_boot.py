@@ -52,10 +52,10 @@ def test_a_machine_is_installed(lab: Lab, firmware: str, known: tuple[str, bool,
     assert server.wait(lambda: machine.console.count("installed: the server answered") == 2, timeout=300)
 
 
-@pytest.mark.parametrize("firmware", ["bios", "uefi"])
-def test_a_machine_is_installed_beside_a_foreign_dhcp_server(lab: Lab, firmware: str) -> None:
+@pytest.mark.parametrize(("firmware", "bios"), [("bios", "ipxe"), ("bios", "pxelinux"), ("uefi", "ipxe")])
+def test_a_machine_is_installed_beside_a_foreign_dhcp_server(lab: Lab, firmware: str, bios: str) -> None:
     """ProxyDHCP: the addresses come from a server that knows nothing of us; what is booted comes from us."""
-    server = lab.server(foreign=True)
+    server = lab.server(foreign=True, bios=bios)
     server.offer(images.small())
     machine = lab.machine(firmware=firmware)
     install(server, machine)
