@@ -29,7 +29,7 @@ def microkernel_command(arch: str, flavour: str, kernel: Path | None, busybox: P
 @provision_command.command("tftp")
 @click.option("--out", type=click.Path(path_type=Path), help="The folder; the server's own without it.")
 def tftp_command(out: Path | None) -> None:
-    """Make the TFTP folder: iPXE, GRUB, shim from Debian's packages, the first script. Says what is missing."""
+    """Make the TFTP folder: iPXE, PXELINUX, GRUB, shim from Debian's packages, the first script. Says what is missing."""
     from sretoolkit.config import Config
     from sretoolkit.errors import ConfigError
     from sretoolkit.provision.tftp import TftpFolder
@@ -60,6 +60,7 @@ def tftp_command(out: Path | None) -> None:
 @click.option("--dns", default="", help="Their name server.")
 @click.option("--prefix6", default="", help="An IPv6 network to announce: saves ten seconds at every boot.")
 @click.option("--secure-boot", is_flag=True, help="UEFI machines get the signed shim and GRUB.")
+@click.option("--bios", type=click.Choice(["ipxe", "pxelinux"]), default="ipxe", help="What BIOS machines load.")
 def dhcp_command(server: str, **options: Any) -> None:
     """Print the configuration of SERVER (dnsmasq), or what to add to one that is there (isc-dhcpd, kea)."""
     from sretoolkit.config import Config

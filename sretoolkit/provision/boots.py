@@ -36,6 +36,8 @@ def choice(node: Node | None, order: orders.Order | None) -> Choice:
 def next_boot(tx: Transaction, desk: Desk, request: Request) -> str:
     """The iPXE script for the machine that asks."""
     node = known(tx, request, desk.limits.match_on)
+    if node is not None and orders.left_rescue(tx, node):
+        node = node_in(tx, node.id)
     order = orders.order_in(tx, node.order) if node and node.order else None
     chosen = choice(node, order)
     if node is not None and _news(tx, node.id, chosen):
@@ -96,7 +98,7 @@ def _installer(tx: Transaction, desk: Desk, order: orders.Order, base: str) -> s
     how = task(order.task, desk.config["provision.tasks"])
     values = {"url": base, "hostname": order.hostname, "disk": dict(order.disk), "order": order.id}
     files = f"{base}/svc/file/{repo.name}"
-    injected = [(f"{base}/svc/inject/{order.id}/{name}", f"/{name}") for name in how.inject]
+    injected = [(f"{base}/svc/inject/{order.id}/{name}", f"/{name}") for name in how.inject if not how.fetched]
     initrds = [(f"{files}/{repo.initrd}", "initrd"), *injected]
     return boot.kernel_script(f"{files}/{repo.kernel}", initrds, how.kernel_arguments(values).split())
 
@@ -106,8 +108,13 @@ def _microkernel(base: str, arch: str, consoles: tuple[str, ...]) -> str:
     return boot.microkernel_script(base, arch, consoles=consoles)
 
 
-def loader_text(node: Node, order: orders.Order | None, api: str, consoles: Sequence[str]) -> str:
+def grub_text(node: Node, order: orders.Order | None, api: str, consoles: Sequence[str]) -> str:
     """What GRUB is told (where it cannot ask by HTTP: Secure Boot, arm64): the same choice as by iPXE."""
     arch = _arch(str(node.facts.get("architecture", "")))
     chosen = choice(node, order)
     return boot.grub_local(arch) if chosen == "disk" else boot.grub_microkernel(api, arch, consoles=consoles)
+
+
+def pxelinux_text(node: Node, order: orders.Order | None, api: str, consoles: Sequence[str]) -> str:
+    """What PXELINUX is told, which asks by TFTP alone: the same choice as by iPXE."""
+    return boot.pxelinux_menu(api, local=choice(node, order) == "disk", consoles=consoles)

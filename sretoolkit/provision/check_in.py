@@ -16,6 +16,7 @@ from sretoolkit.errors import IdentityConflict, ProvisionError
 from sretoolkit.provision import orders
 from sretoolkit.provision.entries import Policy
 from sretoolkit.provision.facts import cleaned, is_plain, without_moments
+from sretoolkit.provision.lldp import neighbours, not_heard
 from sretoolkit.provision.matching import Decision, Matcher
 from sretoolkit.provision.node import IDENTITIES, MATCH_ON, Hardware, Node, shown, the_one
 from sretoolkit.provision.registry import change, node_in, note, notes, put_node
@@ -68,16 +69,20 @@ class Arrival:
         if not isinstance(body, Mapping) or not isinstance(body.get("hw"), Mapping):
             raise ProvisionError('a check-in is {"hw": {...}, "facts": {...}}')
         hardware, facts = Hardware.of(body["hw"]), body.get("facts", {})
-        return cls(hardware, facts if raw and is_plain(raw, facts) else cleaned(facts), address)
+        return cls(hardware, neighbours(facts if raw and is_plain(raw, facts) else cleaned(facts)), address)
 
 
 @dataclass(frozen=True)
 class Entered:
-    """Which machine it is, the token of its boot (known to it alone), and what changed: (from state, to state)."""
+    """Which machine it is, the token of its boot (known to it alone), and what changed: (from state, to state).
+
+    ``booted``: it has, since its last check-in; else it tells of something new, or had lost its token.
+    """
 
     node: Node
     token: str
     moved: tuple[str, str]
+    booted: bool
 
 
 def enter(tx: Transaction, arrival: Arrival, matcher: Matcher, limits: Limits) -> Entered:
@@ -95,10 +100,14 @@ def enter(tx: Transaction, arrival: Arrival, matcher: Matcher, limits: Limits) -
     if known is None or known.hardware != arrival.hardware:
         _identify(tx, node.id, arrival.hardware)
     before = "" if known is None else known.state
-    events = [("node-registered", {"hardware": shown(arrival.hardware)})] if known is None else []
-    notes(
-        tx, node.id, *events, ("node-booted", {"address": arrival.address, "firmware": arrival.facts.get("firmware")})
-    )
+    booted = known is None or _booted(tx, arrival, node.id)
+    events: list[tuple[str, dict[str, Any]]] = []
+    if known is None:
+        events.append(("node-registered", {"hardware": shown(arrival.hardware)}))
+    if booted:
+        events.append(("node-booted", {"address": arrival.address, "firmware": arrival.facts.get("firmware")}))
+    if events:
+        notes(tx, node.id, *events)
     node = bind(tx, node, matcher)
     token = secrets.token_urlsafe(32)
     tx.execute(
@@ -106,7 +115,13 @@ def enter(tx: Transaction, arrival: Arrival, matcher: Matcher, limits: Limits) -
         "ON CONFLICT (node) DO UPDATE SET token = :token, boot_id = :boot, address = :address, at = {now}",
         node=node.id, token=digest_of(token), boot=str(arrival.facts.get("boot_id", "")), address=arrival.address,
     )  # fmt: skip
-    return Entered(node, token, (before, node.state))
+    return Entered(node, token, (before, node.state), booted)
+
+
+def _booted(tx: Transaction, arrival: Arrival, node: str) -> bool:
+    boot = arrival.facts.get("boot_id")
+    rows = tx.execute("SELECT boot_id FROM provision_boots WHERE node = :node", node=node)
+    return not boot or not rows or rows[0]["boot_id"] != boot
 
 
 def _identify(tx: Transaction, node: str, hardware: Hardware) -> None:
@@ -260,8 +275,9 @@ def _again(tx: Transaction, arrival: Arrival, known: Node) -> Node:
     )
     old, new = without_moments(known.facts), without_moments(arrival.facts)
     if old != new:
-        changed = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
-        note(tx, known.id, "node-facts-changed", facts=changed)
+        changed = sorted(name for name in {*old, *new} if old.get(name) != new.get(name) and not not_heard(name, new))
+        if changed:
+            note(tx, known.id, "node-facts-changed", facts=changed)
     change(tx, known.id, hardware=merged.to_dict(), facts=_as_text(arrival.facts), address=arrival.address)
     tx.execute("UPDATE provision_nodes SET seen = {now} WHERE id = :node", node=known.id)
     return replace(known, hardware=merged, facts=arrival.facts, address=arrival.address)

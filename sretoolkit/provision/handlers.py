@@ -138,11 +138,13 @@ class Desk:
     def _check_in(self, tx: Transaction, request: Request) -> Response:
         arrival = Arrival.of(request.json(), request.address, raw=request.body)
         entered = enter(tx, arrival, self.registry.matcher(tx), self.limits)
-        node = entered.node
-        if node.order and (order := orders.order_in(tx, node.order)).kind == "rescue" and order.state == "accepted":
-            orders.advance(tx, order.id, "finished", {})  # it has left the rescue shell by a reboot
-            node = node_in(tx, node.id)
+        left = entered.booted and (orders.left_rescue(tx, entered.node) or orders.missed_installer(tx, entered.node))
+        node = node_in(tx, entered.node.id) if left else entered.node
         told = self._told(tx, node, self.base(request))
+        if left and node.state in ("installed", "retired"):
+            told["action"] = (
+                "reboot"  # its loader could not ask what to boot; by now the loader's file says its own disk
+            )
         return Response.lines(node=entered.node.id, token=entered.token, **told)
 
     def _poll(self, tx: Transaction, request: Request) -> Response:
@@ -182,22 +184,30 @@ class Desk:
         return Response(body=seeds.tar_of(files), kind="application/x-tar")
 
     def _inject(self, tx: Transaction, request: Request) -> Response:
-        """A file for an installer's memory (its preseed, its kickstart): to the machine that was sent there, at its address."""
-        _, _, order_id, name = (
-            request.path.removeprefix("/svc").split("/", 3) if request.path.count("/") > 3 else [""] * 4
-        )
+        """A file for an installer (its preseed, its kickstart): to the machine that was sent there, at its address.
+
+        An installer that was started without a word of its order asks for ``mine``: the address says which it is.
+        """
+        _, order_id, name = [*request.path.removeprefix("/svc/").split("/", 2), "", ""][:3]
+        mine = order_id == "mine"
+        if mine:
+            sql = "SELECT n.order_id FROM provision_nodes n JOIN provision_boots b ON b.node = n.id WHERE b.address = :address"
+            rows = tx.execute(f"{sql} AND n.order_id <> ''", address=request.address)
+            order_id = rows[0]["order_id"] if len(rows) == 1 else ""
         order = orders.order_in(tx, order_id)
         rows = tx.execute("SELECT address FROM provision_boots WHERE node = :node", node=order.node)
         how = task(order.task, self.config["provision.tasks"])
-        if order.state != "accepted" or name not in how.inject or not rows or rows[0]["address"] != request.address:
+        known = name in how.inject and (how.fetched or not mine)
+        if order.state != "accepted" or not known or not rows or rows[0]["address"] != request.address:
             note(tx, order.node, "inject-refused", file=name[:100], address=request.address)
             return Response.text("this file is not for you, or not now\n", 403)
         seed = seeds.made(order, node_in(tx, order.node), self._policy(order.policy), self.base(request))
-        tx.execute(
-            "UPDATE provision_orders SET token = :token WHERE id = :id", token=digest_of(seed.token), id=order.id
-        )
-        change(tx, order.node, host_key=seed.host_key)
-        return Response.text(how.files("inject", seed.values)[name])
+        text = how.render(how.inject[name], seed.values)
+        if seed.token in text:  # another file of the same order leaves the token good
+            sql = "UPDATE provision_orders SET token = :token WHERE id = :id"
+            tx.execute(sql, token=digest_of(seed.token), id=order.id)
+            change(tx, order.node, host_key=seed.host_key)
+        return Response.text(text)
 
     def _installed(self, tx: Transaction, request: Request) -> Response:
         rows = tx.execute(
@@ -244,7 +254,7 @@ class Desk:
         order = orders.order_in(tx, node.order)
         if order.state == "rebooting" and order.kind == "install":
             return {"action": "reboot", "every": EVERY}
-        if order.state == "ordered" and not self._turn(tx, order):
+        if order.state == "ordered" and order.kind != "rescue" and not self._turn(tx, order):
             return wait
         meant = {f"expect_{name}": order.hardware.get(name) for name in ("uuid", "serial")}
         meant["expect_mac"] = next(iter(order.hardware.get("mac") or ()), "")
@@ -285,7 +295,7 @@ class Desk:
             return False
         rows = tx.execute(
             "SELECT o.id FROM provision_orders o JOIN provision_boots b ON b.node = o.node WHERE o.state = 'ordered' "
-            "AND b.at > {now} - :there ORDER BY o.number LIMIT :free",
+            "AND o.kind <> 'rescue' AND b.at > {now} - :there ORDER BY o.number LIMIT :free",
             there=STILL_THERE, free=free,
         )  # fmt: skip
         return order.id in {row["id"] for row in rows}
@@ -296,7 +306,8 @@ class Desk:
 
     def _running(self, tx: Transaction) -> int:
         states = ", ".join(f"'{state}'" for state in orders.RUNNING)
-        rows = tx.execute(f"SELECT count(*) AS count FROM provision_orders WHERE state IN ({states})")
+        sql = f"SELECT count(*) AS count FROM provision_orders WHERE state IN ({states}) AND kind <> 'rescue'"
+        rows = tx.execute(sql)
         return int(rows[0]["count"])
 
     def _halted(self, tx: Transaction) -> str:

@@ -39,7 +39,7 @@ _NEXT: Mapping[str, tuple[str, ...]] = {
     ),  # its disk is not bootable yet: power may have gone
     "rebooting": ("rebooting", "finished"),
 }
-_DONE = {"wipe": ("wiped", "retired", ""), "boot": ("booted-once", "", ""), "rescue": ("rescued", "", "")}
+_DONE = {"wipe": ("wiped", "retired", ""), "boot": ("booted-once", "", "")}
 RUNNING = STAGES[1:6]
 
 
@@ -136,10 +136,31 @@ def advance(tx: Transaction, order_id: str, stage: str, report: Mapping[str, Any
         return _end(tx, order, "done", "", proof=report)
     if stage != order.state or stage == "accepted":
         note(tx, order.node, f"stage-{stage}", order=order.id, **_kept(report))
-    if stage == "accepted":
+    if stage == "accepted" and order.kind != "rescue":
         change(tx, order.node, state="installing")
     _set(tx, order.id, stage, "")
     return replace(order, state=stage)
+
+
+def left_rescue(tx: Transaction, node: Node) -> bool:
+    """A machine has booted: whether that was out of a rescue shell, whose order is over by it."""
+    order = order_in(tx, node.order) if node.order else None
+    if order is None or order.kind != "rescue" or order.state != "accepted":
+        return False
+    advance(tx, order.id, "finished", {})
+    return True
+
+
+def missed_installer(tx: Transaction, node: Node) -> bool:
+    """A machine has booted the microkernel: whether an installer should have been booted instead, whose order has failed by it.
+
+    Else a loader that boots no installers (GRUB, PXELINUX) would bring it here, and it would be sent back, for ever.
+    """
+    order = order_in(tx, node.order) if node.order else None
+    if order is None or order.kind not in ("installer", "boot") or order.state != "accepted":
+        return False
+    advance(tx, order.id, "failed", {"reason": "its boot loader brought the microkernel: installers need iPXE"})
+    return True
 
 
 def was_accepted(tx: Transaction, order_id: str, node: str) -> bool:
@@ -220,10 +241,12 @@ def _end(tx: Transaction, order: Order, state: str, why: str, proof: Mapping[str
     _set(tx, order.id, state, why)
     tx.execute("UPDATE provision_orders SET token = '' WHERE id = :id", id=order.id)
     columns: dict[str, Any] = {"order_id": ""}
-    if state == "done":
+    if order.kind == "rescue":  # nothing was written: the machine is what it was before
+        note(tx, order.node, "rescued" if state == "done" else state, order=order.id, reason=why)
+    elif state == "done":
         usual = ("node-install-finished", "installed", order.policy)
         event, columns["state"], columns["installed"] = _DONE.get(order.kind, usual)
-        if order.kind in ("boot", "rescue"):
+        if order.kind == "boot":
             columns["state"] = "matched" if order.policy else "registered"
         note(tx, order.node, event, order=order.id, **_kept(proof or {}))
     else:

@@ -6,6 +6,7 @@ machine says of itself is data there, never a template.
 
 from __future__ import annotations
 
+import shlex
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +23,10 @@ SHIPPED = Path(__file__).parent / "tasks"
 
 @dataclass(frozen=True)
 class Task:
-    """One way to install: an image that the microkernel writes, an installer, something that is booted once, or nothing."""
+    """One way to install: an image that the microkernel writes, an installer, something that is booted once, or nothing.
+
+    ``inject``: files that the loader puts into the installer's memory; ``fetched``: the installer fetches them itself.
+    """
 
     name: str
     folder: Path
@@ -32,6 +36,7 @@ class Task:
     inject: Mapping[str, str] = field(default_factory=dict)
     arguments: str = ""
     architectures: tuple[str, ...] = ("x86_64",)
+    fetched: bool = False
 
     def render(self, template: str, values: Mapping[str, Any]) -> str:
         """The text of one of its templates; raises `ProvisionError` where the template uses what is not there."""
@@ -76,6 +81,7 @@ def _read(name: str, path: Path) -> Task:
         made = Task(
             name, path.parent, str(given["label"]), given["kind"], given.get("seed", {}), given.get("inject", {}),
             given.get("arguments", ""), tuple(given.get("architectures", ("x86_64",))),
+            bool(given.get("fetched", False)),
         )  # fmt: skip
     except (OSError, tomllib.TOMLDecodeError, KeyError) as error:
         raise ProvisionError(f"{path} cannot be read: {error}", subject=name, hint="mend the file") from error
@@ -96,6 +102,7 @@ def _environment(folder: Path) -> Any:
         loader=FileSystemLoader(folder), undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True
     )
     made.filters["quoted"] = _quoted
+    made.filters["shell"] = lambda value: shlex.quote(str(value))
     return made
 
 

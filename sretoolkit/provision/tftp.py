@@ -77,12 +77,11 @@ class TftpFolder:
                     self._put(f"microkernel/{arch}/{name}", source)
         return missing
 
-    def write_node(self, mac: str, *, grub: str, pxelinux: str = "") -> None:
+    def write_node(self, mac: str, *, grub: str, pxelinux: str) -> None:
         """What the machine with that card is told by GRUB, and by PXELINUX; each file changes from one whole to the next."""
         mac = checked_mac(mac)
         self._write(f"grub/node/{mac}.cfg", grub)
-        if pxelinux:
-            self._write(f"pxelinux.cfg/01-{mac.replace(':', '-')}", pxelinux)
+        self._write(f"pxelinux.cfg/01-{mac.replace(':', '-')}", pxelinux)
 
     def remove_node(self, mac: str) -> None:
         """The machine with that card is told what every unknown one is."""
@@ -141,6 +140,10 @@ class TftpFolder:
                 raise ProvisionError(f"{place} cannot be written: {error}", subject=name) from error
 
     def _write(self, name: str, text: str) -> None:
+        """A text that is there already is left alone: most of what happens to a machine changes nothing of it."""
+        place = self.path / name
+        if place.is_file() and place.read_bytes() == text.encode():
+            return
         with tempfile.TemporaryDirectory(prefix="tftp-") as temporary:
             source = Path(temporary) / "text"
             source.write_text(text)

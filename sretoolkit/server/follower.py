@@ -1,4 +1,4 @@
-"""Follows what happens to machines: records it, tells hooks, writes what GRUB is told. Nothing here holds up an answer."""
+"""Follows what happens to machines: records it, tells hooks, writes loaders' files. Nothing here holds up an answer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CURSOR = "provision-hooks"
 class Follower:
     """One thread that reads the log, and one for each hook: a hook that hangs delays itself alone.
 
-    Every server writes its own files for GRUB; of several on one store, one tells the hooks and keeps the record. Where it
+    Every server writes its own files for the loaders; of several on one store, one tells the hooks and keeps the record. Where it
     has come to is in the store, so that what happened while no server ran is told and recorded too.
     """
 
@@ -124,7 +124,7 @@ class Follower:
         return int(rows[-1]["id"]) if rows else seen
 
     def _loader(self, node_id: str) -> None:
-        """GRUB asks by TFTP alone, so that what it is told is a file for each of the machine's cards."""
+        """GRUB and PXELINUX ask by TFTP alone, so that what they are told are files for each of the machine's cards."""
         if not self.folder.is_dir() or not self.config["provision.url"]:
             return
         with self.registry.store.transaction() as tx:
@@ -132,7 +132,11 @@ class Follower:
                 return
             node = node_in(tx, node_id)
             order = orders.order_in(tx, node.order) if node.order else None
-        text = boots.loader_text(node, order, str(self.config["provision.url"]), self.config["provision.consoles"])
+        api, consoles = str(self.config["provision.url"]), self.config["provision.consoles"]
+        texts = {
+            "grub": boots.grub_text(node, order, api, consoles),
+            "pxelinux": boots.pxelinux_text(node, order, api, consoles),
+        }
         for mac in node.hardware.macs:
             if len(mac) == 17:
-                TftpFolder(self.folder).write_node(mac, grub=text)
+                TftpFolder(self.folder).write_node(mac, **texts)

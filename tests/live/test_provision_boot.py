@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.live.rack import LIVE, Lab, install
+from tests.live.rack import LIVE, Lab, command, hears_its_switch, install
 from tests.stack import images
 from tests.stack.machine import Disk
 
@@ -21,13 +21,22 @@ pytestmark = LIVE
     ],
 )
 def test_a_machine_is_installed(lab: Lab, firmware: str, known: tuple[str, bool, str]) -> None:
-    """Power on, discovery, order, image, seed, reboot, callback: by BIOS, UEFI, Secure Boot enforced, and ARM64."""
+    """Power on, discovery, order, image, seed, reboot, callback: by BIOS, UEFI, Secure Boot enforced, and ARM64.
+
+    What the switch at the end of its cable says becomes a fact, in the same boot.
+    """
     console = "ttyAMA0" if firmware == "arm64" else "ttyS0"
     server = lab.server(secure_boot=firmware == "secureboot", consoles=console)
     server.offer(images.small(known[2]))
     machine = lab.machine(firmware=firmware)
+    machine.on()
+    facts = hears_its_switch(server, machine)
+    switch = {name: value for name, value in facts.items() if name.startswith("lldp_")}
+    assert {
+        "lldp_eth0_chassis": "02:00:5e:00:00:01", "lldp_eth0_port": "Ethernet1/7", "lldp_eth0_port_description": "rack a1",
+        "lldp_eth0_switch": "sw1.example",
+    } == switch  # fmt: skip
     node = install(server, machine)
-    facts = node.facts
     assert known == (facts["firmware"], facts["secure_boot"], facts["architecture"])
     (disk,) = facts["disks"]
     assert ("DISK0", 2 << 30, True) == (disk["serial"], disk["bytes"], disk["empty"])
@@ -43,10 +52,10 @@ def test_a_machine_is_installed(lab: Lab, firmware: str, known: tuple[str, bool,
     assert server.wait(lambda: machine.console.count("installed: the server answered") == 2, timeout=300)
 
 
-@pytest.mark.parametrize("firmware", ["bios", "uefi"])
-def test_a_machine_is_installed_beside_a_foreign_dhcp_server(lab: Lab, firmware: str) -> None:
+@pytest.mark.parametrize(("firmware", "bios"), [("bios", "ipxe"), ("bios", "pxelinux"), ("uefi", "ipxe")])
+def test_a_machine_is_installed_beside_a_foreign_dhcp_server(lab: Lab, firmware: str, bios: str) -> None:
     """ProxyDHCP: the addresses come from a server that knows nothing of us; what is booted comes from us."""
-    server = lab.server(foreign=True)
+    server = lab.server(foreign=True, bios=bios)
     server.offer(images.small())
     machine = lab.machine(firmware=firmware)
     install(server, machine)
@@ -79,6 +88,7 @@ def test_a_server_with_usual_hardware_is_known_and_written(lab: Lab) -> None:
     node = server.node(machine, timeout=400)
     (card,) = node.facts["nics"]
     assert ("e1000e", True) == (card["driver"], card["carrier"])
+    assert "sw1.example" == hears_its_switch(server, machine)["lldp_eth0_switch"]
     disks = {disk["serial"]: (disk["name"], disk["bytes"] >> 20) for disk in node.facts["disks"]}
     assert {"NVME-1": ("nvme0n1", 256), "SATA-2": ("sda", 512)} == disks
     order = server.order(node, disk="SATA-2")
@@ -96,3 +106,42 @@ def test_uefi_boots_by_http_where_there_is_no_tftp(lab: Lab) -> None:
     node = server.node(machine, timeout=900)  # it has given up PXE over IPv4 and IPv6 before
     assert "uefi" == node.facts["firmware"]
     assert "snponly.efi" not in server.dnsmasq.log.replace(f"{server.api}/svc/loader/snponly.efi", "")
+
+
+@pytest.mark.parametrize(("bios", "packing"), [("ipxe", "gz"), ("pxelinux", "xz")])
+def test_an_installed_machine_is_rescued_and_goes_back_to_its_disk(lab: Lab, bios: str, packing: str) -> None:
+    """By the command: a shell on its console in its next boot, no byte written, and its own disk in the boot after that.
+
+    By iPXE, and by PXELINUX, which is given a file a machine; and from an image that xz has packed.
+    """
+    server = lab.server(bios=bios)
+    server.offer(images.small(), packing=packing)
+    machine = lab.machine()
+    node = install(server, machine)
+    home = "installed: the server answered"
+    assert server.wait(lambda: home in machine.console)
+    machine.off()
+    before = machine.digest()
+    done = command(server, "provision", "rescue-node", "--node", machine.serial, "--apply")
+    assert 0 == done.returncode, done.stdout + done.stderr
+    machine.on()
+    assert server.wait(lambda: "rescue: a shell is on the console" in machine.console, timeout=300)
+    assert server.registry.node(node.id).order
+    machine.off()
+    assert before == machine.digest()
+    machine.on()
+    assert server.wait(lambda: machine.console.count(home) == 2, timeout=300), server.told(machine)
+    found = server.registry.node(node.id)
+    assert ("installed", "small", "") == (found.state, found.installed, found.order)
+    told = [word for word in ("boot.ipxe", "pxelinux.cfg/01-52-54-00-77-00-10") if f"/{word} to" in server.dnsmasq.log]
+    assert ["boot.ipxe" if bios == "ipxe" else "pxelinux.cfg/01-52-54-00-77-00-10"] == told
+
+
+@pytest.mark.parametrize(("dhcp", "firmware"), [("isc-dhcpd", "bios"), ("kea", "uefi")])
+def test_a_machine_is_installed_behind_another_dhcp_server(lab: Lab, dhcp: str, firmware: str) -> None:
+    """ISC dhcpd and Kea stay in charge of the addresses, and lead machines to us by what was added to their configuration."""
+    server = lab.server(dhcp=dhcp)
+    server.offer(images.small())
+    install(server, lab.machine(firmware=firmware))
+    log = server.dnsmasq.log
+    assert (False, True) == ("DHCPOFFER" in log or "DHCPACK" in log, "/boot.ipxe to" in log)

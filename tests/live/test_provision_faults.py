@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from sretoolkit.provision.orders import Order
 from tests.live.rack import LIVE, Lab
@@ -34,13 +33,10 @@ def old_disk(folder: Path, text: bytes = b"what nobody may lose") -> Path:
 
 
 def refused(server: BootServer, machine: Machine, **changes: Any) -> str:
-    """Discover a machine, order something with these changes; gives why it was refused. The machine is off then."""
-    machine.on()
-    node = server.node(machine)
-    order = dataclasses.replace(wanted(server, node.id), **changes)
+    """Order something with these changes of a machine that is on; gives why it was refused."""
+    order = dataclasses.replace(wanted(server, server.node(machine).id), **changes)
     server.give(order)
     assert "refused" == server.reaches(order), server.told(machine)
-    machine.off()
     return server.state(order).why
 
 
@@ -52,15 +48,25 @@ def wanted(server: BootServer, node: str) -> Order:
     return orders.decided(found, server.registry.policies()[found.policy], erase_confirmed=found.disks[0]["serial"])
 
 
-def test_another_machine_is_never_written(lab: Lab) -> None:
-    """Issue "a refused wipe (wrong serial)": the machine itself refuses, and every byte of its disk is as before."""
+def test_another_machine_or_disk_is_never_written(lab: Lab) -> None:
+    """Issue "a refused wipe (wrong serial)": the machine itself compares, and every byte of its disk is as before.
+
+    Its serial number, the disk's, the disk's size, and that the disk has a serial number at all.
+    """
     server = lab.server()
     server.offer(images.small())
     machine = lab.machine(disks=[OLD])
     machine.fill(old_disk(lab.folder))
     before = machine.digest()
-    why = refused(server, machine, hardware={"uuid": machine.uuid, "serial": "OTHER-SERIAL", "mac": list(machine.macs)})
-    assert "this machine's serial is not OTHER-SERIAL" == why
+    machine.on()
+    disk = wanted(server, server.node(machine).id).disk
+    other = {"uuid": machine.uuid, "serial": "OTHER-SERIAL", "mac": list(machine.macs)}
+    assert "this machine's serial is not OTHER-SERIAL" == refused(server, machine, id="o1", hardware=other)
+    assert "there is no disk GONE" in refused(server, machine, id="o2", disk={**disk, "serial": "GONE"})
+    told = "has 134217728 bytes, not 1073741824"
+    assert told in refused(server, machine, id="o3", disk={**disk, "bytes": 1 << 30})
+    assert "the order's disk has none" in refused(server, machine, id="o4", disk={**disk, "serial": ""})
+    machine.off()
     assert before == machine.digest()
 
 
@@ -84,60 +90,46 @@ def test_a_swapped_disk_is_never_written(lab: Lab) -> None:
     assert before == machine.digest()
 
 
-@pytest.mark.parametrize(
-    ("disk", "why"),
-    [
-        ({"serial": "GONE"}, "there is no disk GONE"),
-        ({"bytes": 1 << 30}, "has 134217728 bytes, not 1073741824"),
-        ({"serial": ""}, "the order's disk has none"),
-    ],
-)
-def test_another_disk_is_never_written(lab: Lab, disk: dict[str, Any], why: str) -> None:
-    """Its serial, its size, and that it has a serial at all, are compared by the machine itself."""
-    server = lab.server()
-    server.offer(images.small())
-    machine = lab.machine(disks=[OLD])
-    machine.fill(old_disk(lab.folder))
-    before = machine.digest()
-    machine.on()
-    decided = wanted(server, server.node(machine).id).disk
-    assert why in refused(server, machine, disk={**decided, **disk})
-    assert before == machine.digest()
-
-
-@pytest.mark.parametrize(
-    ("fault", "why"),
-    [
-        ("truncated", "broke off|cannot be unpacked"),
-        ("other", "sha256"),
-        ("short", "the image has 1048576 bytes, the order says 67108864"),
-        ("too large", "does not fit"),
-    ],
-)
-def test_a_broken_image_is_never_booted(lab: Lab, fault: str, why: str) -> None:
-    """Truncated, of another content, too short, too large: the order fails, and the disk is marked instead of bootable."""
-    import re
-
-    server = lab.server()
-    image = images.small()
-    server.offer(image, **({"image_sha256": "0" * 64} if fault == "other" else {}))
+def spoiled(server: BootServer, fault: str) -> None:
+    """Offer an image whose file, or whose digest, is not what it should be."""
+    server.offer(images.small(), **({"image_sha256": "0" * 64} if fault == "other" else {}))
     file = server.folder / "provision/repos/small/image.gz"
     if fault == "truncated":
         with file.open("r+b") as content:
             content.truncate(file.stat().st_size // 2)
     elif fault == "short":
         file.write_bytes(gzip.compress(bytes(1 << 20)))
-    machine = lab.machine(disks=[Disk("SMALL", 32)] if fault == "too large" else [Disk()])
+
+
+def says_half_written(server: BootServer, order: Order) -> None:
+    """Wait until the machine says that its disk is half-way through that order."""
+    server.wait(lambda: order.id in [disk.get("half_order") for disk in server.registry.node(order.node).disks])
+
+
+def test_a_broken_image_is_never_booted(lab: Lab) -> None:
+    """Too large: refused. Truncated, of another content, too short: failed, and the disk is marked instead of bootable.
+
+    The machine says so itself, at its next boot, and takes another order then.
+    """
+    faults = {
+        "truncated": "broke off|cannot be unpacked", "other": "sha256",
+        "short": "the image has 1048576 bytes, the order says 67108864",
+    }  # fmt: skip
+    server = lab.server()
+    server.offer(images.small())
+    machine = lab.machine(disks=[Disk(), Disk("SMALL", 32)])
     machine.on()
-    order = server.order(server.node(machine))
-    assert ("refused" if fault == "too large" else "failed") == server.reaches(order), server.told(machine)
-    assert re.search(why, server.state(order).why)
-    if fault != "too large":
-        machine.reset()  # and it says so itself, at its next boot
-        disk = server.wait(
-            lambda: [d for d in server.registry.node(order.node).disks if d["content"] == "half-written"]
-        )[0]
-        assert order.id == disk["half_order"]
+    node = server.node(machine)
+    order = server.order(node, disk="SMALL")
+    assert "refused" == server.reaches(order), server.told(machine)
+    assert "does not fit" in server.state(order).why
+    for fault, why in faults.items():
+        spoiled(server, fault)
+        order = server.order(node, disk="DISK0", erase_confirmed="DISK0")
+        assert "failed" == server.reaches(order), server.told(machine)
+        assert re.search(why, server.state(order).why)
+        machine.reset()
+        says_half_written(server, order)
 
 
 def test_power_may_go_at_any_moment(lab: Lab) -> None:

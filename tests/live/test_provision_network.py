@@ -51,3 +51,13 @@ def test_a_slow_line_is_waited_for(lab: Lab, monkeypatch: pytest.MonkeyPatch) ->
     rows = {row["event"]: row["at"] for row in server.registry.log(order.node)}
     assert rows["stage-written"] - rows["stage-accepted"] > images.small().path.stat().st_size / 1e6 * 0.8
     assert poll(lambda: server.registry.node(order.node).state == "installed", timeout=10)
+
+
+def test_a_machine_that_finds_no_room_stays_away(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server takes nobody in: the machine comes back when it was told to, which the server's answer says to it."""
+    monkeypatch.setenv("SRETOOLKIT_PROVISION_MOST_NEW", "0")
+    server = lab.server()
+    machine = lab.machine()
+    machine.on()
+    assert server.wait(lambda: "the server has no room yet; again in 60 s" in machine.console, timeout=300)
+    assert [] == server.registry.nodes()

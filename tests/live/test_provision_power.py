@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from sretoolkit.errors import ProvisionError
 from sretoolkit.plan import Plan, Step
 from sretoolkit.provision.power import Power
 from sretoolkit.provision.power_steps import BootNext, SetPower, network_boot
+from sretoolkit.provision.powers._qmp import alive
 from tests.conftest import REPOSITORY
 from tests.live.rack import LIVE, Lab
 from tests.stack import images
@@ -129,3 +133,32 @@ def test_a_controller_brings_a_machine_to_its_installed_system(
         items = network_boot("m", given)
         assert ["off", "on"] == [item.after for item in items if isinstance(item, SetPower)]
         assert Path(f"/proc/{(bare.folder / 'qemu.pid').read_text().strip()}").exists()
+
+
+OWNER = """
+import signal, sys
+from contextlib import ExitStack
+from tests.live.rack import Lab
+with ExitStack() as stack:
+    lab = Lab(stack)
+    machine = lab.machine()
+    machine.on()
+    print(lab.rack.name, lab.folder, (machine.folder / "qemu.pid").read_text().strip(), flush=True)
+    signal.pause()
+"""
+
+
+def test_a_machine_ends_with_its_owner() -> None:
+    """A test that is killed, without a chance to clean up, leaves no virtual machine behind."""
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    with subprocess.Popen([sys.executable, "-c", OWNER], env=environment, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        rack, folder, pid = owner.stdout.readline().split()
+        try:
+            assert alive(int(pid))
+            owner.kill()
+            assert poll(lambda: not alive(int(pid)), timeout=30)
+        finally:
+            owner.kill()
+            subprocess.run(["ip", "netns", "del", rack], check=True, timeout=30)
+            shutil.rmtree(folder)

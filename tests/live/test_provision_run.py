@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 from sretoolkit.actor import Actor
 from sretoolkit.journal import Keys, find_runs, load_run, verify_run, verify_store
 from sretoolkit.plan.approval import approve
-from tests.conftest import REPOSITORY
-from tests.live.rack import LIVE, Lab
-from tests.stack.boot_server import BootServer
+from tests.live.rack import LIVE, Lab, command
 from tests.stack.debian import debian
 
 pytestmark = LIVE
-
-
-def command(server: BootServer, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command line, in the rack's network, with the server's store and folders."""
-    config = server.config
-    environment = {
-        **os.environ, "PYTHONPATH": str(REPOSITORY), "SRETOOLKIT_STORE_URL": config["store.url"],
-        "SRETOOLKIT_JOURNAL_KEYS": config["journal.keys"], "SRETOOLKIT_RECORDS_FOLDER": config["records.folder"],
-        "SRETOOLKIT_PROVISION_URL": server.api, "SRETOOLKIT_PROVISION_FOLDER": config["provision.folder"],
-        "SRETOOLKIT_PROVISION_SSH_KEY": str(server.folder / "login"),
-        "SRETOOLKIT_RUNBOOKS_FOLDERS": f'["{REPOSITORY}/runbooks"]',
-    }  # fmt: skip
-    whole = server.rack.command([sys.executable, "-m", "sretoolkit", *arguments])
-    return subprocess.run(whole, env=environment, capture_output=True, text=True, timeout=1000, cwd=server.folder)
 
 
 def test_a_debian_is_provisioned_by_the_runbook_and_answers_by_ssh(lab: Lab) -> None:

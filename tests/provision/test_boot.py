@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sretoolkit.errors import ProvisionError
 from sretoolkit.provision import boot, dhcp
 from sretoolkit.provision.tftp import TftpFolder
+from tests.stack.dhcp_servers import checked
 
 API = "http://10.77.0.1:8080"
 HOSTILE = ("a\nboot", "a b", "${net0/mac}", "a'b", 'a"b', "a|b", "a#b", "a\\b", "a`b`", "", "a{b}", "a<b", "ä", "a\tb")
@@ -119,12 +120,38 @@ def dnsmasq_takes(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.skipif(not shutil.which("dnsmasq"), reason="needs dnsmasq-base")
-@pytest.mark.parametrize("changes", [{}, {"secure_boot": True}, {"first": "", "last": "", "prefix6": ""}])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"secure_boot": True}, {"bios": "pxelinux"}, {"first": "", "last": "", "prefix6": "", "bios": "pxelinux"}],
+)
 def test_dnsmasq_understands_its_configuration(tmp_path: Path, changes: dict[str, object]) -> None:
     """For DHCP, with Secure Boot, and as proxyDHCP: dnsmasq itself says that the syntax is right."""
     (tmp_path / "tftp").mkdir()
     done = dnsmasq_takes(dhcp.dnsmasq(site(folder=str(tmp_path / "tftp"), state=str(tmp_path), **changes)), tmp_path)
     assert "dnsmasq: syntax check OK." == (done.stdout + done.stderr).strip()
+
+
+@pytest.mark.parametrize("bios", ["ipxe", "pxelinux"])
+@pytest.mark.parametrize(("kind", "program"), [("isc-dhcpd", "dhcpd"), ("kea", "kea-dhcp4")])
+def test_other_dhcp_servers_understand_what_is_added(tmp_path: Path, kind: str, program: str, bios: str) -> None:
+    """ISC dhcpd and Kea themselves check their configuration with our lines in it."""
+    if not shutil.which(program):
+        pytest.skip(f"needs {program}")
+    added = {"isc-dhcpd": dhcp.isc_dhcpd, "kea": dhcp.kea}[kind](site(bios=bios))
+    done = checked(kind, tmp_path, added)
+    assert 0 == done.returncode, done.stdout + done.stderr
+
+
+def test_bios_machines_may_load_pxelinux() -> None:
+    """Also those whose firmware is an iPXE; UEFI machines, and the iPXE that they load, go their own way."""
+    lines = dhcp.dnsmasq(site(bios="pxelinux")).splitlines()
+    assert {
+        "dhcp-boot=tag:ipxe,tag:!arch-0,boot.ipxe,,10.77.0.1", "dhcp-boot=tag:arch-0,pxelinux.0,,10.77.0.1",
+        "dhcp-boot=tag:!ipxe,tag:arch-7,snponly.efi,,10.77.0.1",
+    } == {line for line in lines if line.startswith("dhcp-boot") and "http" not in line and "arch-11" not in line}  # fmt: skip
+    beside = dhcp.dnsmasq(site(bios="pxelinux", first="", last="", prefix6=""))
+    assert 'pxe-service=x86PC,"sretoolkit",pxelinux.0,10.77.0.1\n' in beside
+    assert "pxe-service=tag:ipxe,x86PC" not in beside
 
 
 def test_each_kind_of_machine_is_led_to_its_loader() -> None:
@@ -166,7 +193,7 @@ def test_other_dhcp_servers_are_told_the_same() -> None:
     "changes",
     [
         {"interface": "br0\nport=53"}, {"network": "10.77.0.0"}, {"first": "10.78.0.1"}, {"last": ""}, {"tftp": "here"},
-        {"router": "10.77.0.1,6"}, {"prefix6": "10.0.0.0/8"}, {"folder": "/srv/../etc"}, {"api": "http://a b"},
+        {"router": "10.77.0.1,6"}, {"prefix6": "10.0.0.0/8"}, {"folder": "/srv/../etc"}, {"bios": "grub"}, {"api": "http://a b"},
     ],
 )  # fmt: skip
 def test_a_site_that_makes_no_sense_is_refused(changes: dict[str, object]) -> None:
@@ -186,12 +213,15 @@ def test_a_nodes_file_comes_and_goes_whole(tmp_path: Path) -> None:
     folder.write_node("52-54-00-77-00-10".upper(), grub="one\n", pxelinux="two\n")
     grub, pxelinux = tmp_path / "grub/node/52:54:00:77:00:10.cfg", tmp_path / "pxelinux.cfg/01-52-54-00-77-00-10"
     assert ("one\n", "two\n", 0o644) == (grub.read_text(), pxelinux.read_text(), grub.stat().st_mode & 0o777)
-    folder.write_node("52:54:00:77:00:10", grub="three\n")
-    assert (["three\n"], 1) == ([grub.read_text()], len(list(grub.parent.iterdir())))
+    there = grub.stat().st_ino
+    folder.write_node("52:54:00:77:00:10", grub="one\n", pxelinux="two\n")
+    assert there == grub.stat().st_ino  # what is so already is not written
+    folder.write_node("52:54:00:77:00:10", grub="three\n", pxelinux="four\n")
+    assert (["three\n", "four\n"], 1) == ([grub.read_text(), pxelinux.read_text()], len(list(grub.parent.iterdir())))
     folder.remove_node("52:54:00:77:00:10")
     assert (False, False) == (grub.exists(), pxelinux.exists())
     with pytest.raises(ProvisionError):
-        folder.write_node("../../etc/cron.d/x", grub="")
+        folder.write_node("../../etc/cron.d/x", grub="", pxelinux="")
 
 
 def test_what_is_missing_is_named_with_its_package(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import shutil
 import stat
 import struct
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from sretoolkit.errors import ProvisionError
 from sretoolkit.provision.microkernel.archive import Entry, link, pack
 from sretoolkit.provision.microkernel.build import ROOT, build
 from sretoolkit.provision.microkernel.modules import select, tables
+from tests.provision.answers import Answers
 
 BUSYBOX = shutil.which("busybox")
 NEEDS_BUSYBOX = pytest.mark.skipif(not BUSYBOX, reason="needs busybox-static")
@@ -259,6 +260,84 @@ def test_a_value_of_an_order_is_decoded_and_never_run(applets: Path, tmp_path: P
     (tmp_path / "order").write_text("a=x%20y+z%22%24%28reboot%29\naa=other\na=second\nempty=\n")
     for name, value in (("a", 'x y+z"$(reboot)'), ("aa", "other"), ("empty", ""), ("missing", "")):
         assert value == shell(applets, f'word {name} "$1"', str(tmp_path / "order"), files=("http",))
+
+
+@pytest.fixture
+def asking(applets: Path, tmp_path: Path) -> Callable[..., list[str]]:
+    """Ask a server with the microkernel's own functions; gives the words that the line of shell prints."""
+    source = tmp_path / "http.sh"
+    source.write_text((ROOT / "lib/sre/http.sh").read_text().replace("/run/", f"{tmp_path}/"))
+
+    def ask(port: int, script: str) -> list[str]:
+        setup = f"API=http://127.0.0.1:{port}/at; TOKEN=secret\n"
+        setup += "say() { echo $*; }\nstart_dhcp() { :; }\npause() { echo pause $1; }\n"
+        command = [str(applets / "sh"), "-c", f". {source}\n{setup}{script}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, env={"PATH": str(applets)})
+        assert "" == done.stderr
+        return done.stdout.splitlines()
+
+    return ask
+
+
+@NEEDS_BUSYBOX
+def test_the_server_is_asked_and_its_answer_kept(asking: Callable[..., list[str]], tmp_path: Path) -> None:
+    """Path, body and token arrive as they are; the answer's bytes are kept, also those that are no text."""
+    body = bytes(range(256)) * 300
+    (tmp_path / "facts").write_bytes(body)
+    with Answers([(200, {}, b"\n\r\n\0" + body)]) as server:
+        words = asking(server.port, f'ask "/svc/x?a=1&b=2" {tmp_path}/facts text/plain; echo "$STATUS"')
+    assert (["200"], b"\n\r\n\0" + body) == (words, (tmp_path / "answer").read_bytes())
+    assert [("POST", "/at/svc/x?a=1&b=2", "Bearer secret", body)] == server.asked
+
+
+@NEEDS_BUSYBOX
+@pytest.mark.parametrize(
+    ("status", "headers", "seconds"),
+    [
+        (429, {"Retry-After": "7"}, "7"), (503, {"retry-after": "7"}, "7"), (429, {"Retry-After": "86400"}, "300"),
+        (429, {}, "10"), (503, {}, "1"), (429, {"Retry-After": "Fri, 31 Dec 1999 23:59:59 GMT"}, "10"),
+        (429, {"Retry-After": "9" * 30}, "10"), (503, {"Retry-After": "0"}, "0"),
+    ],
+)  # fmt: skip
+def test_a_machine_comes_back_when_it_is_told_to(
+    asking: Callable[..., list[str]], status: int, headers: dict[str, str], seconds: str
+) -> None:
+    """Retry-After counts, five minutes at most; a date, or nothing, leaves what is usual. Then it asks the same again."""
+    with Answers([(status, headers, b"later\n"), (200, {}, b"")]) as server:
+        said = asking(server.port, 'persist /svc/checkin; echo "$STATUS"')
+    assert [f"pause {seconds}", "200"] == said[1:]
+    assert [("GET", "/at/svc/checkin", "Bearer secret", b"")] * 2 == server.asked
+
+
+@NEEDS_BUSYBOX
+def test_a_rack_does_not_come_back_as_one(applets: Path) -> None:
+    """Whoever is told the same number of seconds waits so long, and up to half as much again."""
+    script = "sleep() { echo $1; }; for machine in 1 2 3 4 5 6 7 8; do pause 60; done"
+    waits = [float(word) for word in shell(applets, script, files=("http",)).split()]
+    assert 60 <= min(waits) < max(waits) <= 90
+
+
+@NEEDS_BUSYBOX
+def test_what_is_cut_off_or_absent_is_no_answer(asking: Callable[..., list[str]]) -> None:
+    """Nobody listens, a head without its end, a body shorter than it was to be: 000, so that it is asked again."""
+    with Answers([b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabcd", b"HTTP/1.1 200 OK\r\nServer: x", b""]) as server:
+        words = asking(server.port, 'for n in 1 2 3; do ask /svc/x; echo "$STATUS"; done')
+    assert ["000"] * 3 == words
+    assert ["000"] == asking(server.port, 'ask /svc/x; echo "$STATUS"')
+
+
+@NEEDS_BUSYBOX
+@pytest.mark.parametrize(
+    ("api", "peer"),
+    [
+        ("http://10.0.0.1:8080", "10.0.0.1 8080"),
+        ("http://boot.example/at", "boot.example"),
+        ("http://[fd77::1]:80", "fd77::1 80"),
+    ],
+)
+def test_the_servers_address_is_taken_apart(applets: Path, api: str, peer: str) -> None:
+    """Host and port, as nc wants them."""
+    assert peer == shell(applets, f"API={api}; set -- $(peer); echo $*", files=("http",))
 
 
 @NEEDS_BUSYBOX

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +14,14 @@ import yaml
 from sretoolkit.errors import ProvisionError
 from sretoolkit.provision import seeds
 from sretoolkit.provision.boot import checked_word
+from sretoolkit.provision.commands import COMMANDS
+from sretoolkit.provision.entries import Repo
 from sretoolkit.provision.handlers import Desk
 from sretoolkit.provision.node import Hardware, Node
 from sretoolkit.provision.orders import Order
-from sretoolkit.provision.registry import Registry
+from sretoolkit.provision.registry import Registry, change
 from sretoolkit.provision.task import task, tasks
-from tests.provision.conftest import web
+from tests.provision.conftest import IMAGE, web
 from tests.provision.machine import Machine, lines
 
 EVIL = "\"; rm -rf / #'{{ 7*7 }}"
@@ -27,7 +32,7 @@ ORDER = Order(
     kind="install",
     policy="web",
     hostname="web1.example",
-    disk={"name": "vda", "serial": "D1"},
+    disk={"name": "vda", "serial": "D1", "bytes": 10**9},
     repo="r",
 )
 
@@ -69,6 +74,92 @@ def test_cloud_init_reads_what_is_made(name: str) -> None:
         assert "D1" == content["autoinstall"]["storage"]["layout"]["match"]["serial"]
 
 
+FREEBSD = """
+set -e
+sysctl() { echo ada0 ada1 vtbd0; }
+geom() { case $3 in ada0) echo "   ident: D0" ;; ada1) echo "   ident: $SERIAL" ;; *) echo "   ident: (null)" ;; esac; }
+diskinfo() { printf '/dev/%s\\t512\\t1000000000\\t1953125\\n' "$1"; }
+fetch() { echo "$3" >>"$BSDINSTALL_DISTDIR/fetched"; }
+"""
+
+
+@pytest.mark.parametrize(
+    ("serial", "chosen"), [("D1", "ada1"), ("D0", ""), (EVIL, "ada1"), ("", "vtbd0"), ("D2", "")], ids=range(5)
+)
+def test_freebsd_finds_the_disk_that_was_ordered(serial: str, chosen: str, tmp_path: Path) -> None:
+    """By serial number and size, for FreeBSD names disks otherwise; none, or two, and the installer ends. A serial is a text."""
+    order = replace(ORDER, disk={**ORDER.disk, "serial": serial})
+    made = dict(seeds.made(order, NODE, web(), "http://10.0.0.1:8080").values)
+    preamble, _, script = task("freebsd").files("inject", made)["installerconfig"].partition("#!/bin/sh\n")
+    ident = "D1" if serial in ("", "D2") else serial
+    given = {"PATH": os.environ["PATH"], "SERIAL": ident, "BSDINSTALL_DISTDIR": str(tmp_path)}
+    told = f'{FREEBSD}{preamble}\necho "$PARTITIONS"'
+    done = subprocess.run(["sh", "-c", told], env=given, capture_output=True, text=True, timeout=30)
+    if chosen:
+        assert (0, f"{chosen} gpt {{ auto freebsd-ufs / }}\n") == (done.returncode, done.stdout)
+        files = [f"http://10.0.0.1:8080/svc/file/r/{name}" for name in ("MANIFEST", "base.txz", "kernel.txz")]
+        assert files == (tmp_path / "fetched").read_text().split()
+    else:
+        assert (1, False) == (done.returncode, (tmp_path / "fetched").exists())
+    assert 0 == subprocess.run(["sh", "-n"], input=script, text=True, timeout=30).returncode
+
+
+@pytest.mark.parametrize(
+    ("url", "peer"), [("http://10.0.0.1:8080", "10.0.0.1 8080"), ("http://boot.example", "boot.example 80")]
+)
+def test_freebsd_calls_home_without_curl(url: str, peer: str) -> None:
+    """Its base system has nothing that posts but nc: what is sent is a whole request with the token of the order."""
+    made = dict(seeds.made(ORDER, NODE, web(), url).values)
+    script = task("freebsd").files("inject", made)["installerconfig"].partition("#!/bin/sh\n")[2]
+    call = script[script.index("call_home()") :]
+    stub = 'nc() { cat >&2; echo "$3 $4" >&2; echo "HTTP/1.0 200 OK"; }\n'
+    done = subprocess.run(["sh", "-euc", stub + call], capture_output=True, text=True, timeout=30)
+    head, _, body = done.stderr.partition("\n\n")
+    assert (0, f"{{}}{peer}\n") == (done.returncode, body)
+    host = url.removeprefix("http://")
+    lines_of = [
+        "POST /svc/installed HTTP/1.0",
+        f"Host: {host}",
+        f"Authorization: Bearer {made['token']}",
+        "Content-Length: 2",
+    ]
+    assert lines_of == head.splitlines()
+
+
+def test_an_installer_may_fetch_its_files_itself(
+    machines_desk: Desk, registry: Registry, write: Any, order: Any
+) -> None:
+    """FreeBSD's runs from memory and knows nothing but the server: its address says whose file it wants, none is injected."""
+    write(Repo(name="tree", kernel="memdisk", initrd="freebsd.iso"), web(task="freebsd", repo="tree"))
+    machine = Machine(machines_desk, 1)
+    machine.boot()
+    order(machine.node, kind="installer")
+    assert 403 == machine.ask("GET", "inject/mine/installerconfig", token="").status  # it was not checked yet
+    assert "reboot" == machine.poll()["action"]
+    script = machine.script()
+    assert ("memdisk initrd=initrd iso raw" in script, "inject" in script) == (True, False)
+    config = machine.ask("GET", "inject/mine/installerconfig", token="")
+    stranger = machine.twin(address="10.9.9.9").ask("GET", "inject/mine/installerconfig", token="")
+    assert (200, 400) == (config.status, stranger.status)
+    token = config.body.decode().split("{}' \\\n")[1].split()[1]
+    assert 200 == machine.ask("POST", "installed", token=token, body={}).status
+    assert "installed" == registry.node(machine.node).state
+
+
+def test_a_file_without_a_token_leaves_the_token_good(machines_desk: Desk, write: Any, order: Any) -> None:
+    """Ubuntu's installer fetches two files: the second one, whose text has no token, does not make the first one's invalid."""
+    write(Repo(name="tree", kernel="linux", initrd="initrd"), web(task="ubuntu", repo="tree"))
+    machine = Machine(machines_desk, 1)
+    machine.boot()
+    given = order(machine.node, kind="installer")
+    machine.poll()
+    text = machine.ask("GET", f"inject/{given.id}/user-data", token="").body.decode()
+    assert 200 == machine.ask("GET", f"inject/{given.id}/meta-data", token="").status
+    assert 403 == machine.ask("GET", "inject/mine/user-data", token="").status
+    token = text.split("Bearer ")[1].split("'")[0]
+    assert 200 == machine.ask("POST", "installed", token=token, body={}).status
+
+
 def test_a_folder_of_templates_is_a_task(tmp_path: Path) -> None:
     """Issue "a new one needs no Python"; ours of the same name gives way."""
     (tmp_path / "mine").mkdir()
@@ -102,8 +193,6 @@ def test_an_installer_is_booted_by_the_machine_that_was_checked(
     machines_desk: Desk, registry: Registry, write: Any, order: Any
 ) -> None:
     """First the microkernel's check of machine and disk, then its installer, with its own file, at its own address."""
-    from sretoolkit.provision.entries import Repo
-
     write(Repo(name="tree", kernel="linux", initrd="initrd.gz"), web(task="debian", repo="tree"))
     machine = Machine(machines_desk, 1)
     machine.boot()
@@ -123,12 +212,25 @@ def test_an_installer_is_booted_by_the_machine_that_was_checked(
     assert "linux" not in machine.script()
 
 
+def test_an_installer_that_no_loader_boots_fails(
+    machines_desk: Desk, registry: Registry, write: Any, order: Any
+) -> None:
+    """GRUB and PXELINUX bring the microkernel again: the order has failed, and the machine is not sent round for ever."""
+    write(Repo(name="tree", kernel="linux", initrd="initrd.gz"), web(task="debian", repo="tree"))
+    machine = Machine(machines_desk, 1)
+    machine.boot()
+    order(machine.node, kind="installer")
+    assert ["reboot", "reboot"] == [machine.poll()["action"], lines(machine.check_in())["action"]]
+    assert "wait" == lines(machine.boot())["action"]
+    (failed,) = [row["entry"] for row in registry.log(machine.node) if row["event"] == "failed"]
+    assert "installers need iPXE" in failed["reason"]
+    assert ("matched", "") == (registry.node(machine.node).state, registry.node(machine.node).order)
+
+
 def test_an_installer_is_refused_when_the_disk_is_another_one(
     machines_desk: Desk, registry: Registry, write: Any, order: Any
 ) -> None:
     """Issue fault "disk swapped before install": found at the check-in before, nothing is booted."""
-    from sretoolkit.provision.entries import Repo
-
     write(Repo(name="tree", kernel="linux", initrd="initrd.gz"), web(task="debian", repo="tree"))
     machine = Machine(machines_desk, 1)
     machine.boot()
@@ -141,8 +243,6 @@ def test_an_installer_is_refused_when_the_disk_is_another_one(
 
 def test_a_memory_test_is_booted_once(machines_desk: Desk, registry: Registry, write: Any, order: Any) -> None:
     """The boot after it is the microkernel's again, and no disk was in the order."""
-    from sretoolkit.provision.entries import Repo
-
     write(Repo(name="memtest", kernel="memtest64.bin", initrd="none"), web(task="memtest", repo="memtest"))
     machine = Machine(machines_desk, 1)
     machine.boot()
@@ -152,12 +252,54 @@ def test_a_memory_test_is_booted_once(machines_desk: Desk, registry: Registry, w
     assert "matched" == registry.node(machine.node).state
 
 
-def test_a_rescue_shell_lasts_for_one_boot(machines_desk: Desk, registry: Registry, config: Any, write: Any) -> None:
-    """Ordered for an installed machine as well; the boot after it is its own disk's again."""
-    from sretoolkit.provision.commands import COMMANDS
+def rescued(desk: Desk, machine: Machine, config: Any) -> None:
+    """An installed machine is ordered into a rescue shell, and boots into it."""
+    COMMANDS["rescue-node"].plan(desk.registry, node=machine.node).run(apply=True, config=config)
+    assert "microkernel" in machine.script()
+    assert "rescue" == lines(machine.boot())["action"]
 
+
+@pytest.fixture
+def installed(machines_desk: Desk, registry: Registry, write: Any) -> Machine:
+    """A machine that is installed by the policy web."""
+    write(IMAGE, web())
     machine = Machine(machines_desk, 1)
     machine.boot()
-    COMMANDS["rescue-node"].plan(registry, node=machine.node).run(apply=True, config=config)
-    assert "rescue" == machine.poll()["action"]
-    assert ("wait", "") == (lines(machine.boot())["action"], registry.node(machine.node).order)
+    with registry.store.transaction() as tx:
+        change(tx, machine.node, state="installed", installed="web")
+    return machine
+
+
+@pytest.mark.parametrize("loader", ["asks", "reads a file"])
+def test_a_rescue_shell_lasts_for_one_boot(machines_desk: Desk, installed: Machine, config: Any, loader: str) -> None:
+    """Ordered for an installed machine as well; the boot after it is its own disk's again, and it counts as installed.
+
+    A loader that cannot ask (GRUB, PXELINUX) brings the microkernel once more, which is told to reboot. To check in again
+    in the same boot ends nothing.
+    """
+    machine, registry = installed, machines_desk.registry
+    rescued(machines_desk, machine, config)
+    assert "rescue" == lines(machine.check_in())["action"] == machine.poll()["action"]
+    if loader == "asks":
+        assert "microkernel" not in machine.script()
+    else:
+        assert "reboot" == lines(machine.boot())["action"]
+        assert "microkernel" not in machine.script()
+    node = registry.node(machine.node)
+    assert ("installed", "web", "") == (node.state, node.installed, node.order)
+    assert 1 == [row["event"] for row in registry.log(machine.node)].count("rescued")
+
+
+def test_a_rescue_takes_nobodys_place(
+    machines_desk: Desk, installed: Machine, registry: Registry, config: Any, order: Any
+) -> None:
+    """It waits for no turn among the installs, and leaves them theirs; revoked, the machine is what it was before."""
+    rescued(machines_desk, installed, config)
+    desk = Desk(registry, type(config).of(store={"url": config["store.url"]}, provision={"most_installs": 1}))
+    other = Machine(desk, 2)
+    other.boot()
+    given = order(other.node)
+    assert ("install", 200) == (other.poll()["action"], other.stage(given.id, "accepted").status)
+    rescue = registry.node(installed.node).order
+    COMMANDS["revoke"].plan(registry, order=rescue).run(apply=True, config=config, irreversible=True)
+    assert ("wait", "installed") == (installed.poll()["action"], registry.node(installed.node).state)

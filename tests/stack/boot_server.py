@@ -15,7 +15,7 @@ from typing import Any, Self
 from sretoolkit.clock import poll
 from sretoolkit.config import Config
 from sretoolkit.provision import orders
-from sretoolkit.provision.dhcp import Site, dnsmasq
+from sretoolkit.provision.dhcp import Site, dnsmasq, isc_dhcpd, kea
 from sretoolkit.provision.entries import Document, Policy, Repo
 from sretoolkit.provision.node import Node
 from sretoolkit.provision.orders import Order
@@ -23,6 +23,7 @@ from sretoolkit.provision.registry import Registry
 from sretoolkit.provision.tftp import TftpFolder
 from sretoolkit.store import Store
 from tests.stack import images
+from tests.stack.dhcp_servers import DhcpServer
 from tests.stack.dnsmasq import Dnsmasq
 from tests.stack.images import Image
 from tests.stack.machine import Machine
@@ -37,7 +38,8 @@ class BootServer:
     """Answers machines of a rack.
 
     ``foreign``: beside a DHCP server that knows nothing of us, from a place of our own. ``flavour``: of the microkernel's
-    kernel for x86_64. ``rewrite``: what becomes of dnsmasq's configuration.
+    kernel for x86_64. ``rewrite``: what becomes of dnsmasq's configuration. ``bios``: what BIOS machines load. ``dhcp``: who
+    gives out addresses; where that is not dnsmasq, it serves files by TFTP alone.
     """
 
     def __init__(
@@ -50,6 +52,8 @@ class BootServer:
         consoles: str = "ttyS0",
         flavour: str = "",
         rewrite: Callable[[str], str] | None = None,
+        bios: str = "ipxe",
+        dhcp: str = "dnsmasq",
     ) -> None:
         self.rack = rack
         self.folder = folder
@@ -58,6 +62,8 @@ class BootServer:
         self.consoles = consoles
         self.flavour = flavour
         self.rewrite = rewrite or str
+        self.bios = bios
+        self.dhcp = dhcp
         self.address = "10.77.0.2" if foreign else rack.address
         self.api = f"http://{self.address}:{_PORT}"
         self.config = Config.of(
@@ -79,14 +85,16 @@ class BootServer:
             for document in documents:
                 self.registry.put(tx, document.kind, document.name, document)
 
-    def offer(self, image: Image, name: str = "small", *, keys: Sequence[str] = (), **changes: Any) -> None:
+    def offer(
+        self, image: Image, name: str = "small", *, keys: Sequence[str] = (), packing: str = "gz", **changes: Any
+    ) -> None:
         """A repository of that image, and a policy of the same name that every machine gets; ``changes`` of the repository."""
-        place = self.folder / "provision/repos" / name
-        place.mkdir(parents=True, exist_ok=True)
-        (place / "image.gz").unlink(missing_ok=True)
-        shutil.copyfile(image.path, place / "image.gz")
+        place = self.folder / "provision/repos" / name / f"image.{packing}"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.unlink(missing_ok=True)
+        image.copy(place, packing)
         repo = Repo(
-            name=name, image="image.gz", image_format="gz", image_sha256=image.sha256, image_bytes=image.bytes,
+            name=name, image=place.name, image_format=packing, image_sha256=image.sha256, image_bytes=image.bytes,
             seed_partition=2, seed_path="/var/lib/sretoolkit/seed",
         )  # fmt: skip
         self.write(
@@ -184,7 +192,7 @@ class BootServer:
     def _dhcp(self) -> None:
         options: dict[str, Any] = {
             "api": self.api, "network": "10.77.0.0/24", "folder": str(self.folder / "provision/tftp"),
-            "secure_boot": self.secure_boot,
+            "secure_boot": self.secure_boot, "bios": self.bios,
         }  # fmt: skip
         gives: dict[str, Any] = {
             "first": "10.77.0.100",
@@ -197,13 +205,22 @@ class BootServer:
             interface="eth0" if self.foreign else self.rack.bridge, prefix6="" if self.foreign else "fd77::/64",
         )  # fmt: skip
         if self.foreign:
-            lines = ["port=0", f"interface={self.rack.bridge}", "bind-interfaces", "no-ping", "log-dhcp", "enable-ra"]
-            lines += ["dhcp-range=10.77.0.100,10.77.0.200,255.255.255.0,1h", "dhcp-range=fd77::,ra-only"]
-            lines += [f"ra-param={self.rack.bridge},5,0", f"dhcp-leasefile={self.folder}/foreign-leases"]
-            theirs = "".join(f"{line}\n" for line in lines)
+            theirs = self._dnsmasq_lines("no-ping", "dhcp-range=10.77.0.100,10.77.0.200,255.255.255.0,1h")
+            theirs += f"dhcp-leasefile={self.folder}/foreign-leases\n"
             self._stack.callback(Dnsmasq(self.rack, self.folder / "foreign", theirs).stop)
-        self.dnsmasq = Dnsmasq(self.rack, self.folder / "dhcp", self.rewrite(dnsmasq(own)), place=self._place)
+        config = dnsmasq(own)
+        if self.dhcp != "dnsmasq":
+            config = self._dnsmasq_lines("enable-tftp", f"tftp-root={own.folder}")
+            added = {"isc-dhcpd": isc_dhcpd, "kea": kea}[self.dhcp](own)
+            self._stack.callback(DhcpServer(self.dhcp, self.rack, self.folder / self.dhcp, added).stop)
+        self.dnsmasq = Dnsmasq(self.rack, self.folder / "dhcp", self.rewrite(config), place=self._place)
         self._stack.callback(self.dnsmasq.stop)
+
+    def _dnsmasq_lines(self, *lines: str) -> str:
+        """A dnsmasq on the rack's bridge that announces the IPv6 network, and these lines."""
+        usual = ["port=0", f"interface={self.rack.bridge}", "bind-interfaces", "log-dhcp", "enable-ra"]
+        usual += ["dhcp-range=fd77::,ra-only", f"ra-param={self.rack.bridge},5,0"]
+        return "".join(f"{line}\n" for line in [*usual, *lines])
 
     def _serve(self) -> None:
         environment = {

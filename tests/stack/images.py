@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import gzip
 import hashlib
+import lzma
 import os
 import shutil
 import struct
@@ -46,6 +47,14 @@ class Image:
     path: Path
     sha256: str
     bytes: int
+
+    def copy(self, place: Path, packing: str) -> None:
+        """Its content at another place, packed as "gz" or "xz"."""
+        if packing == "gz":
+            shutil.copyfile(self.path, place)
+            return
+        with gzip.open(self.path) as content, lzma.open(place, "wb", preset=0) as packed:
+            shutil.copyfileobj(content, packed, _MIB)
 
 
 def loaders() -> list[Path]:

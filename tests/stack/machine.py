@@ -1,7 +1,8 @@
 """A virtual machine as a bare one: firmware, cards, disks and SMBIOS texts; power goes on, off, and away in the middle.
 
 QEMU runs by software emulation, detached, so that any process can be its controller: what it needs is in ``folder``
-(``command.json``, ``qmp.sock``, ``qemu.pid``, ``serial.log``).
+(``command.json``, ``qmp.sock``, ``qemu.pid``, ``serial.log``). It ends with the process whose machine it is, however
+that ends.
 """
 
 from __future__ import annotations
@@ -26,6 +27,12 @@ from tests.stack.rack import Rack
 
 OVMF = Path("/usr/share/OVMF")
 AAVMF = Path("/usr/share/AAVMF")
+# waits for the end of its owner, of whom it holds a pipe; then nobody can switch the machine on any more, and it is off
+_GUARD = """
+cat
+rm -f "$0/command.json"
+pid=$(cat "$0/qemu.pid") && grep -qF "$0/" "/proc/$pid/cmdline" && kill -9 "$pid"
+"""
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,8 @@ class Machine:
     disks: Sequence[Disk] = (Disk(),)
     memory: int = 1024
     card: str = "virtio-net-pci"
+    ports: list[str] = field(init=False, default_factory=list)  # where its cables end
+    _guard: subprocess.Popen[bytes] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -113,12 +122,18 @@ class Machine:
         return bool(poll(lambda: not self.is_on(), timeout=timeout, interval=0.2))
 
     def __enter__(self) -> Self:
+        nothing = subprocess.DEVNULL
+        self._guard = subprocess.Popen(
+            ["sh", "-c", _GUARD, str(self.folder)],
+            stdin=subprocess.PIPE, stdout=nothing, stderr=nothing, start_new_session=True,
+        )  # fmt: skip
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.off()
+        self._guard.communicate(timeout=30)
 
     def _firmware_files(self) -> None:
         if self.firmware == "arm64":
@@ -142,7 +157,8 @@ class Machine:
         for number, mac in enumerate(self.macs):
             # romfile= (none): UEFI's own network client has to fetch the boot loader, as on a real card
             rom = "" if self.firmware == "bios" else ",romfile="
-            command += ["-netdev", f"tap,id=net{number},ifname={self.rack.card()},script=no,downscript=no"]
+            self.ports.append(self.rack.card())
+            command += ["-netdev", f"tap,id=net{number},ifname={self.ports[-1]},script=no,downscript=no"]
             command += [
                 "-device",
                 f"{self.card},id=nic{number},netdev=net{number},mac={mac},bootindex={number + 1}{rom}",

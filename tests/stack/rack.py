@@ -10,6 +10,7 @@ Nothing of it touches the machine's own network. Needs root.
 from __future__ import annotations
 
 import subprocess
+import sys
 import uuid
 from collections.abc import Sequence
 from types import TracebackType
@@ -52,6 +53,11 @@ class Rack:
         self.run(["ip", "tuntap", "add", "dev", name, "mode", "tap"])
         self.run(["ip", "link", "set", name, "master", self.bridge, "up"])
         return name
+
+    def send(self, card: str, frame: bytes) -> None:
+        """Let the port at the other end of a card's cable send a frame."""
+        port = "import socket, sys; s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); s.bind((sys.argv[1], 0)); "
+        self.run([sys.executable, "-c", f"{port}s.send(bytes.fromhex(sys.argv[2]))", card, frame.hex()])
 
     def place(self, address: str) -> str:
         """A namespace of its own on the bridge, with that address on ``eth0``; gives its name."""

@@ -26,6 +26,8 @@ WANTED = (
     "virtio_net", "e1000", "e1000e", "igb", "igbvf", "igc", "ixgbe", "ixgbevf", "i40e", "iavf", "ice", "bnxt_en", "tg3",
     "bnx2x", "mlx4_en", "mlx5_core", "be2net", "qede", "cxgb4", "sfc", "r8169", "atlantic", "vmxnet3", "ena", "gve",
     "hv_netvsc", "xen_netfront", "hns3", "thunderx", "8139cp", "pcnet32",
+    # what listens for neighbours
+    "macvtap",
     # file systems into which a seed is written, and where firmware says whether Secure Boot is on
     "loop", "ext4", "xfs", "vfat", "nls_cp437", "nls_ascii", "nls_utf8", "nls_iso8859_1", "crc32c_generic", "crc32c_intel",
     "efivarfs",

@@ -94,6 +94,12 @@ function macs(   i, count, name, out) {
   return "[" out "]"
 }
 
+# A frame is hexadecimal digits, longer than a text may be.
+function neighbour(name,   frame) {
+  frame = text("/run/lldp/" name)
+  return frame ~ /^[0-9a-f]+$/ ? "," pair("lldp", "\"" frame "\"") : ""
+}
+
 function cards(   i, count, name, place, out, speed) {
   count = split(nics, name, " ")
   out = ""
@@ -102,7 +108,7 @@ function cards(   i, count, name, place, out, speed) {
     speed = text(place "speed")
     out = out (i > 1 ? "," : "") "{" pair("name", quoted(name[i])) "," told("mac", place "address") \
       pair("speed", speed > 0 ? number(speed) : "null") "," pair("carrier", truth(text(place "carrier"))) "," \
-      pair("driver", quoted(first("basename $(readlink " place "device/driver)"))) "}"
+      pair("driver", quoted(first("basename $(readlink " place "device/driver)"))) neighbour(name[i]) "}"
   }
   return "[" out "]"
 }

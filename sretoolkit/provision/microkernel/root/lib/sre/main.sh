@@ -2,6 +2,7 @@
 # Says what this machine is, and does what the server says: wait, reboot, poweroff, install, wipe or rescue.
 . /lib/sre/system.sh
 . /lib/sre/http.sh
+. /lib/sre/lldp.sh
 . /lib/sre/disks.sh
 . /lib/sre/facts.sh
 . /lib/sre/install.sh
@@ -12,10 +13,13 @@ SHELLS=
 LAST=
 SEEN=
 
+# What is told at once when it changes: a disk, a card, or that a card's neighbour was heard for the first time.
+news() { hardware; heard; }
+
 check_in() {
   TOKEN=
   [ -n "$SEEN" ] && describe_disks # the first time it was done while the network came up
-  SEEN=$(hardware)
+  SEEN=$(news)
   facts >/run/facts.json
   persist /svc/checkin /run/facts.json application/json
   case $STATUS in
@@ -94,7 +98,7 @@ while :; do
   [ -n "$TOKEN" ] || check_in
   [ -n "$TOKEN" ] || continue
   obey
-  [ "$(hardware)" = "$SEEN" ] || { TOKEN=; continue; }
+  [ "$(news)" = "$SEEN" ] || { TOKEN=; continue; }
   : >/run/nothing
   persist /svc/poll /run/nothing text/plain
   case $STATUS in

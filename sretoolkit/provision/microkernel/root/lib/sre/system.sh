@@ -44,6 +44,7 @@ nics() {
 }
 
 # Asks for an address on every card with a carrier that has not asked yet; those go on asking, and renew, by themselves.
+# From then on its neighbour is listened for, which nothing waits for.
 start_dhcp() {
   local nic
   for nic in $(nics); do
@@ -52,6 +53,7 @@ start_dhcp() {
     [ "$(cat "/sys/class/net/$nic/carrier" 2>/dev/null)" = 1 ] || continue
     : >"/run/asking.$nic"
     udhcpc -f -i "$nic" -s /lib/sre/lease.sh -t 5 -T 1 -A 3 >/dev/null 2>&1 &
+    listen "$nic" >/dev/null 2>&1 &
   done
 }
 
@@ -69,7 +71,7 @@ network_up() {
 }
 
 # The disks and cards there are, to see whether that has changed.
-hardware() { ls /sys/block /sys/class/net | grep -v '^loop'; }
+hardware() { ls /sys/block | grep -v '^loop'; nics; }
 
 # Controllers find their disks a moment after their driver: wait until nothing new came for a moment.
 settle() {
