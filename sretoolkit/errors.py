@@ -10,6 +10,7 @@ SREToolkitError
 │   ├── StoreUnavailable        locked, unreachable or full (retryable)
 │   └── StoreTooNew             written by a newer sretoolkit
 ├── JournalError                the record is not what it should be
+├── AccessDenied                somebody's role does not allow it; .role is the one that does
 ├── LeaseError
 │   ├── LeaseHeld               somebody else has the target
 │   └── LeaseLost               our right to the target has ended (stale fencing token)
@@ -116,6 +117,14 @@ class JournalError(SREToolkitError):
         super().__init__(message, hint=hint)
         self.run = run
         self.seq = seq
+
+
+class AccessDenied(SREToolkitError):
+    """Somebody's role does not allow what they asked for; ``.role`` is the one that would."""
+
+    def __init__(self, message: str, *, role: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.role = role
 
 
 class LeaseError(SREToolkitError):
