@@ -22,6 +22,7 @@ SREToolkitError
 │   ├── Aborted                 somebody stopped or aborted the run
 │   └── UndoFailed              a change could not be taken back
 ├── RunbookError                a notebook cannot be read or run
+│   ├── UnknownRunbook          there is none of that name
 │   └── RunFailed               a run ended badly; .state says how
 ├── ProvisionError              a node, policy, order or boot that cannot be as asked; .subject names it
 │   └── IdentityConflict        two machines say that they are one
@@ -120,9 +121,9 @@ class JournalError(SREToolkitError):
 
 
 class AccessDenied(SREToolkitError):
-    """Somebody's role does not allow what they asked for; ``.role`` is the one that would."""
+    """Somebody may not do what they asked for; ``.role`` is the one that would allow it, where there is one."""
 
-    def __init__(self, message: str, *, role: str, hint: str = "") -> None:
+    def __init__(self, message: str, *, role: str = "", hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.role = role
 
@@ -214,6 +215,10 @@ class RunbookError(SREToolkitError):
     """A notebook cannot be read or is not a runbook."""
 
     exit_code = 2
+
+
+class UnknownRunbook(RunbookError):
+    """There is no runbook of that name."""
 
 
 class RunFailed(RunbookError):

@@ -54,6 +54,10 @@ class Queue:
         )
         return bool(added)
 
+    def waits(self) -> bool:
+        """Whether there may be something to take: asked often, so that it writes nothing."""
+        return bool(self.store.read("SELECT 1 FROM requests WHERE state IN ('waiting', 'taken') LIMIT 1"))
+
     def take(self, count: int) -> list[Asked]:
         """The oldest requests that nobody begins, at most so many; they are ours to begin from now on."""
         with self.store.transaction() as tx:
