@@ -66,8 +66,8 @@ def test_a_fault_is_shown_beside_its_field_and_nothing_is_begun(served: Served) 
     assert (422, True, True, True) == (
         answer.status, 'href="#p.left"' in ann.page, "is no int" in ann.page, 'value="kept"' in ann.page
     )  # fmt: skip
-    assert 200 == ann.get("/").status
-    assert "There are no runs" in ann.page
+    assert 200 == ann.get("/?runbook=adding").status
+    assert "No run that you may see fits" in ann.page
 
 
 def test_a_secret_typed_in_the_wrong_field_is_not_shown_again(
@@ -134,7 +134,7 @@ def test_lists_go_on_by_key(served: Served) -> None:
         many(store, 120)
     ann = served.local()
     seen: list[str] = []
-    path = "/"
+    path = "/?runbook=old"
     while path:
         ann.get(path)
         seen += ann.page.split('href="/runs/')[1:]
