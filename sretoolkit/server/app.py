@@ -20,12 +20,14 @@ from sretoolkit.errors import ConfigError, SREToolkitError
 from sretoolkit.provision.handlers import Desk
 from sretoolkit.provision.registry import Registry
 from sretoolkit.server.answers import page, refusal
+from sretoolkit.server.api.site import routes as api_routes
 from sretoolkit.server.bandwidth import Bandwidth
 from sretoolkit.server.batch import Batch
 from sretoolkit.server.dispatcher import Dispatcher
 from sretoolkit.server.entrance import Entrance
 from sretoolkit.server.follower import Follower
 from sretoolkit.server.guard import Guard, visit_of
+from sretoolkit.server.hooks import Hooks
 from sretoolkit.server.live import Live
 from sretoolkit.server.logins import login_address
 from sretoolkit.server.machines import Machines
@@ -35,6 +37,7 @@ from sretoolkit.server.pages.runbooks import RunbookPages
 from sretoolkit.server.pages.runs import RunPages
 from sretoolkit.server.pages.sources import SourceHealth, SourcePages
 from sretoolkit.server.site import Site
+from sretoolkit.server.webhooks import Webhooks
 from sretoolkit.store import Store, open_store
 
 _HEADERS_WITHIN = 10_000  # milliseconds that a request's head may take to arrive
@@ -60,16 +63,16 @@ def make_app(config: Config, store: Store) -> Application:
     )
     site = Site(config, store)
     live = Live(site)
-    follower, dispatcher = Follower(Registry(store), config), Dispatcher(site.queue, config)
+    followers = (Follower(Registry(store), config), Dispatcher(site.queue, config), Webhooks(site))
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        follower.start()
-        dispatcher.start()
+        for each in followers:
+            each.start()
         yield
         live.close()
-        await asyncio.to_thread(dispatcher.close)
-        await asyncio.to_thread(follower.close)
+        for each in reversed(followers):
+            await asyncio.to_thread(each.close)
 
     errors = {SREToolkitError: _refuse, HTTPException: _missing, Exception: _broken}
     pages = Starlette(routes=_routes(site, live), lifespan=lifespan, exception_handlers=errors)
@@ -78,8 +81,9 @@ def make_app(config: Config, store: Store) -> Application:
 
 def _routes(site: Site, live: Live) -> list[Route | Mount]:
     runs, runbooks, approvals = RunPages(site), RunbookPages(site), ApprovalPages(site)
-    sources = SourcePages(site, SourceHealth(site.config))
-    entrance = Entrance(site, Provider.of(site.config))
+    health = SourceHealth(site.config)
+    sources = SourcePages(site, health)
+    entrance, hooks = Entrance(site, Provider.of(site.config)), Hooks(site)
     return [
         Route("/healthz", _health),
         Route("/login", entrance.show),
@@ -101,6 +105,9 @@ def _routes(site: Site, live: Live) -> list[Route | Mount]:
         Route("/sources", sources.index),
         Route("/live/runs", live.runs),
         Route("/live/runs/{run}", live.run),
+        Route("/hooks/alertmanager", hooks.alertmanager, methods=["POST"]),
+        Route("/hooks/{name}", hooks.named, methods=["POST"]),
+        *api_routes(site, health),
         Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
     ]  # fmt: skip
 
@@ -167,8 +174,7 @@ def serve(config: Config, *, address: str, port: int) -> None:
         raise ConfigError("the server is not installed", hint="pip install 'sretoolkit[server]'") from error
     with open_store(config) as store:  # upgrades the store, or says why it cannot be used, before anything listens
         store.now()
-        Site(config, store)
-        Provider.of(config)
+        make_app(config, store)  # says what is wrong with the configuration
     Server(
         "sretoolkit.server.app:application", factory=True, address=address, port=port, interface=Interfaces.ASGI,
         loop=Loops.asyncio, workers=1, backlog=4096, log_access=False, websockets=False, http=HTTPModes.http1,
