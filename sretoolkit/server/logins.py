@@ -16,6 +16,7 @@ from sretoolkit.store import Store
 
 LOCAL_FOR = 3600.0
 VISIT_FOR = 600.0
+_SHORTEST = 32
 
 
 class Logins:
@@ -60,13 +61,25 @@ def local_token(config: Config) -> str:
     """The token by which the local user's own programs use the API: a file that nobody else can read, made on first use."""
     path = Path(config["serve.token_file"]).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        if path.stat().st_mode & 0o077 or path.stat().st_uid != os.getuid():
-            raise ConfigError(f"{path} can be read by others", hint=f"rm {path}; a new one is made") from None
-        return path.read_text().strip()
-    token = secrets.token_urlsafe(32)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(token + "\n")
+    if not path.exists():
+        _make(path)
+    about = path.stat()
+    if about.st_mode & 0o077 or about.st_uid != os.getuid():
+        raise ConfigError(f"{path} can be read by others", hint=f"rm {path}; a new one is made")
+    token = path.read_text().strip()
+    if len(token) < _SHORTEST:
+        raise ConfigError(f"{path} holds no token", hint=f"rm {path}; a new one is made")
     return token
+
+
+def _make(path: Path) -> None:
+    """Whole at once, so that of two servers that begin together both read the same."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secrets.token_urlsafe(32) + "\n")
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass  # another one was quicker
+    finally:
+        draft.unlink()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from urllib.parse import urlsplit
 
 from sretoolkit.config import Config
@@ -26,16 +25,12 @@ class Site:
         self.access = Access(config, shared=store.shared)
         self.sessions = Sessions(store, config)
         self.logins = Logins(store)
+        self.local_token = local_token(config)
         self.url = str(config["serve.url"]).rstrip("/")
 
     def desk(self, person: Person) -> RunDesk:
         """What somebody may do with runs."""
         return RunDesk(self.store, self.config, person)
-
-    @cached_property
-    def local_token(self) -> str:
-        """The local user's token."""
-        return local_token(self.config)
 
     @property
     def secure(self) -> bool:
