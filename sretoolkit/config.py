@@ -109,6 +109,7 @@ SETTINGS: dict[str, Setting] = {
     ),
     "serve.url": Setting("how people reach the server: https://sre.example.com; empty: where it listens", ""),
     "serve.most_runs": Setting("so many runs that were asked for go on at once, the others wait", 4, int),
+    "serve.most_requests": Setting("so many requests a minute of one person; twice as many of one address", 600, int),
     "serve.token_file": Setting(
         "the token by which the local user's programs use the API", lambda: str(state_folder() / "serve.token")
     ),

@@ -24,13 +24,14 @@ from sretoolkit.errors import (
     RunbookError,
     SREToolkitError,
     StoreUnavailable,
+    UnknownPlugin,
     UnknownRunbook,
 )
 from sretoolkit.report import plain
 from sretoolkit.secrets import redaction
 
 _STATUS: tuple[tuple[type[SREToolkitError], int], ...] = (
-    (AccessDenied, 403), (ParameterError, 422), (JournalError, 404), (StoreUnavailable, 503), (ConfigError, 422),
+    (AccessDenied, 403), (UnknownPlugin, 404), (ParameterError, 422), (JournalError, 404), (StoreUnavailable, 503), (ConfigError, 422),
     (UnknownRunbook, 404), (ProvisionError, 422), (RunbookError, 409), (PlanError, 409), (LeaseError, 409),
     (HTTPError, 502),
 )  # fmt: skip

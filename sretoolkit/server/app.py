@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -67,6 +69,7 @@ def make_app(config: Config, store: Store) -> Application:
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        _at_the_end(live)
         for each in followers:
             each.start()
         yield
@@ -110,6 +113,17 @@ def _routes(site: Site, live: Live) -> list[Route | Mount]:
         *api_routes(site, health),
         Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
     ]  # fmt: skip
+
+
+def _at_the_end(live: Live) -> None:
+    """End the streams when the signal comes: the server waits for every answer that is under way before it says so itself.
+
+    The loop is woken by the signal's number as before, and calls what the server has for it; this comes first.
+    """
+    loop = asyncio.get_running_loop()
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda _number, _frame: loop.call_soon_threadsafe(live.close))
 
 
 async def _health(_request: Request) -> Response:

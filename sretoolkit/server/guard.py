@@ -32,7 +32,7 @@ MOST_BYTES = 1024 * 1024
 _PATIENCE = 15.0  # seconds that a body may take to arrive
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _PUBLIC = ("/login", "/static/", "/hooks/", "/healthz")
-_RATES = {"address": Rate(300, 1200), "login": Rate(10, 10), "person": Rate(200, 600), "hook": Rate(60, 120)}
+_LOGINS, _HOOKS = Rate(10, 10), Rate(60, 120)
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; frame-src 'self'; "
     "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
@@ -71,6 +71,13 @@ class Guard:
         self._inner = inner
         self._site = site
         self._limits = Limits()
+        minute = int(site.config["serve.most_requests"])
+        self._rates = {
+            "address": Rate(minute, 2 * minute),
+            "person": Rate(minute // 2, minute),
+            "login": _LOGINS,
+            "hook": _HOOKS,
+        }
         self._proxies = frozenset(site.config["serve.proxies"])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -126,7 +133,7 @@ class Guard:
             kind = "login"
         elif asked.path.startswith("/hooks/"):
             kind, who = "hook", f"{asked.path} {who}"
-        seconds = self._limits.wait(f"{kind} {who}", _RATES[kind])
+        seconds = self._limits.wait(f"{kind} {who}", self._rates[kind])
         if not seconds:
             return None
         answer = asked.refused(429, "too many requests; wait a little")

@@ -98,7 +98,7 @@ def test_provisioning_commands_are_planned_and_applied(served: Served) -> None:
     ]
     assert ((200, "planned"), ["completed", "completed"]) == ((planned[0], planned[1]["state"]), applied)
     assert 422 == call(served, "POST", "/api/v1/provision/create-tag", {"arguments": {"nam": "x"}})[0]
-    assert 422 == call(served, "POST", "/api/v1/provision/explode", {"arguments": {}})[0]
+    assert 404 == call(served, "POST", "/api/v1/provision/explode", {"arguments": {}})[0]
     with Store(served.config["store.url"]) as store:
         runs = [run for run in find_runs(store) if run.runbook.startswith("provision create-tag")]
     assert [("completed", "api", "token"), ("planned", "api", "token")] == [

@@ -68,24 +68,20 @@ class Operation:
 
         return Draft202012Validator(dict(self.body or {}))
 
-    def route(self, site: Site) -> Route:
-        """The route that serves it."""
-
-        def endpoint(request: Request) -> Response:
-            visit = visit_of(request.scope)
-            assert visit.person is not None
-            body: Mapping[str, Any] = {}
-            if self.body is not None:
-                kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-                if kind != "application/json":
-                    return JSONResponse({"error": f"send application/json, not {kind[:60]!r}", "hint": ""}, 415)
-                body = self._checked(visit.body)
-            csrf = visit.session.csrf if visit.session else ""
-            query = self._query(request)
-            call = Call(site, visit.person, visit.address, csrf, request.path_params, query, body)
-            return data(self.answer(call), status=self.status)
-
-        return Route(self.path, endpoint, methods=[self.method])
+    def respond(self, site: Site, request: Request) -> Response:
+        """Check what was sent, and answer."""
+        visit = visit_of(request.scope)
+        assert visit.person is not None
+        body: Mapping[str, Any] = {}
+        if self.body is not None:
+            kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if kind != "application/json":
+                return JSONResponse({"error": f"send application/json, not {kind[:60]!r}", "hint": ""}, 415)
+            body = self._checked(visit.body)
+        csrf = visit.session.csrf if visit.session else ""
+        query = self._query(request)
+        call = Call(site, visit.person, visit.address, csrf, request.path_params, query, body)
+        return data(self.answer(call), status=self.status)
 
     def _checked(self, content: bytes) -> Mapping[str, Any]:
         """The body; raises `ParameterError` with every fault and where it is."""
@@ -110,6 +106,16 @@ class Operation:
         if found := [fault for fault in faults if fault]:
             raise ParameterError(self.name, found, hint="/api/openapi.json describes it")
         return {name: given[name] for name in self.query if name in given}
+
+
+def route(path: str, operations: Mapping[str, Operation], site: Site) -> Route:
+    """The route that serves the operations (by method) of one path."""
+
+    def endpoint(request: Request) -> Response:
+        method = "GET" if request.method == "HEAD" else request.method
+        return operations[method].respond(site, request)
+
+    return Route(path, endpoint, methods=list(operations))
 
 
 def _fault(name: str, text: str, schema: Schema) -> str:

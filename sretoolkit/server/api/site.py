@@ -13,7 +13,7 @@ from sretoolkit.runbook.access import ROLES
 from sretoolkit.server.answers import data
 from sretoolkit.server.api import provisioning, runs
 from sretoolkit.server.api.openapi import document
-from sretoolkit.server.api.operation import Call, Operation, shape, some
+from sretoolkit.server.api.operation import Call, Operation, route, shape, some
 from sretoolkit.server.guard import visit_of
 from sretoolkit.server.pages.runbooks import about, described, find
 from sretoolkit.server.pages.sources import SourceHealth
@@ -70,4 +70,7 @@ def routes(site: Site, health: SourceHealth) -> list[Route]:
         assert person is not None
         return data(document(operations, site, person))
 
-    return [Route("/api/openapi.json", openapi), *(operation.route(site) for operation in operations)]
+    by_path: dict[str, dict[str, Operation]] = {}
+    for operation in operations:
+        by_path.setdefault(operation.path, {})[operation.method] = operation
+    return [Route("/api/openapi.json", openapi), *(route(path, found, site) for path, found in by_path.items())]
