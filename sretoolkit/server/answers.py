@@ -92,9 +92,10 @@ def _when(seconds: float | None) -> Markup:
 
 
 def _took(seconds: float | None) -> str:
-    if seconds is None:
+    """How long something took, where that is worth a word."""
+    if seconds is None or seconds < 0.05:
         return ""
-    return format_duration(timedelta(seconds=round(seconds, 1 if seconds < 10 else 0)))
+    return f"{seconds:.1f}s" if seconds < 10 else format_duration(timedelta(seconds=round(seconds)))
 
 
 def _value(value: Any) -> str:

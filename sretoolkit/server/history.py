@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -126,12 +127,15 @@ def record_file(site: Site, run: Run, suffix: str = ".html") -> Path:
 
 def _cells(site: Site, run: Run, entries: list[Entry]) -> list[dict[str, Any]]:
     """What each cell said, as the notebook has it, which is saved while it runs; the journal says how each ended."""
-    ended = {entry.payload["cell"]: entry.payload for entry in entries if entry.kind == "cell"}
+    again = max((number for number, entry in enumerate(entries) if entry.kind == "run-reopened"), default=0)
+    ended = {entry.payload["cell"]: entry.payload for entry in entries[again:] if entry.kind == "cell"}
     folder = Path(site.config["records.folder"]).expanduser().resolve()
     path = folder / f"{run.id}-{run.runbook}.ipynb"
     try:
         if path.resolve().parent != folder or path.stat().st_size > _MOST_NOTEBOOK:
             return []
+        if again and path.stat().st_mtime < datetime.fromisoformat(entries[again].time).timestamp():
+            return []  # it is the one of the attempt before
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return []

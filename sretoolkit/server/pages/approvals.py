@@ -8,9 +8,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sretoolkit.actor import Actor
+from sretoolkit.errors import SREToolkitError
 from sretoolkit.journal import Run, find_runs
 from sretoolkit.plan.approval import refusal
 from sretoolkit.runbook.access import Person
+from sretoolkit.runbook.notebook import Runbook
 from sretoolkit.server import history
 from sretoolkit.server.answers import page
 from sretoolkit.server.guard import visit_of
@@ -38,12 +40,16 @@ class ApprovalPages:
 
     def _item(self, person: Person, run: Run) -> dict[str, Any]:
         view = history.run_view(self._site, run)
-        return {
-            "run": run,
-            "awaits": view["awaits"],
-            "proof": view["proof"],
-            "refusal": why_not(self._site, person, run),
-        }
+        about = {"awaits": view["awaits"], "proof": view["proof"], "risk": self._risk(run)}
+        return {"run": run, **about, "refusal": why_not(self._site, person, run)}
+
+    def _risk(self, run: Run) -> str:
+        """What the runbook says of it; "" when it is not there any more, or is another one by now."""
+        try:
+            found = Runbook.find(run.runbook, self._site.config)
+        except SREToolkitError:
+            return ""
+        return str(found.metadata.get("risk", "")) if found.hash == run.runbook_hash else ""
 
 
 def why_not(site: Site, person: Person, run: Run) -> str:
