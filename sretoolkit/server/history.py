@@ -12,7 +12,6 @@ from typing import Any
 from sretoolkit.errors import ConfigError, RunbookError
 from sretoolkit.journal import Entry, Journal, Run, find_runs, verify_run
 from sretoolkit.plan.history import fold
-from sretoolkit.report import plain
 from sretoolkit.runbook.access import Person
 from sretoolkit.runbook.comparison import files_of
 from sretoolkit.runbook.queue import Asked
@@ -165,7 +164,7 @@ def _output(output: Mapping[str, Any]) -> str:
     if kind == "stream":
         return "".join(output.get("text", ""))
     if kind == "error":
-        return plain(f"{output.get('ename')}: {output.get('evalue')}")
+        return f"{output.get('ename')}: {output.get('evalue')}"
     return "".join(output.get("data", {}).get("text/plain", ""))
 
 

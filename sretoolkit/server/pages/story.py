@@ -15,7 +15,7 @@ _TONES: dict[str, Tone] = {
     "completed": "good", "planned": "calm", "running": "busy", "awaiting_approval": "wait", "waiting": "wait",
     "taken": "busy", "begun": "busy", "undone": "calm", "stopped": "wait", "aborted": "calm", "cancelled": "calm",
 }  # fmt: skip
-_SIGNS: dict[Tone, str] = {"good": "✓", "busy": "▶", "wait": "⏸", "bad": "✗", "calm": "■"}
+_SIGNS: dict[Tone, str] = {"good": "✓", "busy": "▶", "wait": "‖", "bad": "✗", "calm": "■"}
 _NEXT = {
     "awaiting_approval": "Somebody else reads the plan below and approves it; then it goes on by itself.",
     "lost": "`sretoolkit recover {run}` undoes what it began (or, with --resume, ends it).",

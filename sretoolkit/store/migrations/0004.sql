@@ -42,6 +42,6 @@ CREATE INDEX deliveries_due ON deliveries (state, due);
 CREATE INDEX runs_page ON runs (started, id);
 CREATE INDEX runs_runbook ON runs (runbook, started, id);
 CREATE INDEX runs_state ON runs (state, started, id);
-CREATE INDEX runs_ticket ON runs (ticket, started, id) WHERE ticket <> '';
+CREATE INDEX runs_ticket ON runs (ticket, started, id);
 CREATE INDEX runs_ended ON runs (ended);
 DROP INDEX runs_started;
