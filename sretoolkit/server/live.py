@@ -58,6 +58,8 @@ class Live:
         who = visit.session.id if visit.session else visit.address
         if sum(self._open.values()) >= _MOST or self._open.get(who, 0) >= _MOST_EACH:
             return Response("too many live pages are open\n", 503, headers={"retry-after": "30"})
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream")
         headers = {"x-accel-buffering": "no"}
         return StreamingResponse(self._events(who, run), media_type="text/event-stream", headers=headers)
 

@@ -64,7 +64,7 @@ class Operation:
         from sretoolkit.runbook.page import spare_the_grammar
 
         spare_the_grammar()
-        from jsonschema import Draft202012Validator
+        from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
         return Draft202012Validator(dict(self.body or {}))
 
