@@ -118,6 +118,8 @@ class Guard:
     def _misdirected(self, asked: _Asked) -> Response | None:
         """A name that is not ours leads here: a page of somebody else's would be on the same footing as our own."""
         name = asked.host
+        if asked.path == "/healthz":  # who asks it may know the server by any name, and is told nothing
+            return None
         try:
             ours = bool(ipaddress.ip_address(name))
         except ValueError:
