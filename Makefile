@@ -77,6 +77,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.pid1
 	$(BIN)/python -m benchmarks.rollout
 	$(BIN)/python -m benchmarks.provision
+	$(BIN)/python -m benchmarks.server
 
 pid1-score: $(VENV)/.dev
 	tests/stack/install

@@ -36,7 +36,7 @@ from sretoolkit.errors import ConfigError
 from sretoolkit.secrets import Secret
 
 FILE_NAME = "sretoolkit.toml"
-ENDPOINTS = ("hosts", "sources", "slis", "slos", "rollouts")
+ENDPOINTS = ("hosts", "sources", "slis", "slos", "rollouts", "access", "alerts", "hooks", "webhooks")
 SECRET_NAMES = re.compile(
     r"(password|passwd|passphrase|token|secret|api[_-]?key|authorization|credential)s?$", re.IGNORECASE
 )
@@ -107,6 +107,22 @@ SETTINGS: dict[str, Setting] = {
     "notify.commands": Setting(
         "commands that are told of a break-glass or a failed undo (JSON on stdin)", list, list, (str, list)
     ),
+    "serve.url": Setting("how people reach the server: https://sre.example.com; empty: where it listens", ""),
+    "serve.most_runs": Setting("so many runs that were asked for go on at once, the others wait", 4, int),
+    "serve.most_requests": Setting("so many requests a minute of one person; twice as many of one address", 600, int),
+    "serve.token_file": Setting(
+        "the token by which the local user's programs use the API", lambda: str(state_folder() / "serve.token")
+    ),
+    "serve.session_idle": Setting("who does nothing for this long logs in again", "2h", read=parse_duration),
+    "serve.session_longest": Setting("everybody logs in again after this time", "12h", read=parse_duration),
+    "serve.proxies": Setting("addresses of proxies whose X-Forwarded-For is believed", list, list),
+    "oidc.issuer": Setting("whom people log in with: the URL of an OpenID provider", ""),
+    "oidc.client_id": Setting("what that provider calls this server", ""),
+    "oidc.client_secret": Setting("reference to what this server proves itself with to the provider", ""),
+    "oidc.scopes": Setting("what the provider is asked for", lambda: ["openid", "email"], list),
+    "oidc.identity": Setting("the claim that says who somebody is (an email must be a verified one)", "email"),
+    "oidc.groups": Setting("the claim that lists somebody's groups", "groups"),
+    "oidc.ca": Setting("file of the authorities to trust for the provider instead of the system's", ""),
     "provision.folder": Setting(
         "where images, kernels and boot files are kept", lambda: str(state_folder() / "provision")
     ),

@@ -10,6 +10,7 @@ SREToolkitError
 │   ├── StoreUnavailable        locked, unreachable or full (retryable)
 │   └── StoreTooNew             written by a newer sretoolkit
 ├── JournalError                the record is not what it should be
+├── AccessDenied                somebody's role does not allow it; .role is the one that does
 ├── LeaseError
 │   ├── LeaseHeld               somebody else has the target
 │   └── LeaseLost               our right to the target has ended (stale fencing token)
@@ -21,6 +22,7 @@ SREToolkitError
 │   ├── Aborted                 somebody stopped or aborted the run
 │   └── UndoFailed              a change could not be taken back
 ├── RunbookError                a notebook cannot be read or run
+│   ├── UnknownRunbook          there is none of that name
 │   └── RunFailed               a run ended badly; .state says how
 ├── ProvisionError              a node, policy, order or boot that cannot be as asked; .subject names it
 │   └── IdentityConflict        two machines say that they are one
@@ -118,6 +120,14 @@ class JournalError(SREToolkitError):
         self.seq = seq
 
 
+class AccessDenied(SREToolkitError):
+    """Somebody may not do what they asked for; ``.role`` is the one that would allow it, where there is one."""
+
+    def __init__(self, message: str, *, role: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.role = role
+
+
 class LeaseError(SREToolkitError):
     """The right to change a target could not be had; ``.target`` names it."""
 
@@ -205,6 +215,10 @@ class RunbookError(SREToolkitError):
     """A notebook cannot be read or is not a runbook."""
 
     exit_code = 2
+
+
+class UnknownRunbook(RunbookError):
+    """There is no runbook of that name."""
 
 
 class RunFailed(RunbookError):

@@ -17,11 +17,10 @@ from sretoolkit.cli.runs import complete_run
 @click.option("--reason", default="", help="Why; it is journalled.")
 def control_command(words: tuple[str, ...], every: bool, step: int | None, reason: str) -> None:
     """Tell a running run something: stop (hold), abort (undo), pause, resume, promote (a gate), skip (a step)."""
-    from sretoolkit.actor import Actor
     from sretoolkit.config import Config
-    from sretoolkit.errors import PlanError
-    from sretoolkit.journal import load_run
-    from sretoolkit.plan.control import EVERY_RUN, VERBS, tell
+    from sretoolkit.plan.control import EVERY_RUN, VERBS
+    from sretoolkit.runbook.access import Person
+    from sretoolkit.runbook.desk import RunDesk
     from sretoolkit.store import open_store
 
     verb = words[-1] if words else ""
@@ -32,15 +31,8 @@ def control_command(words: tuple[str, ...], every: bool, step: int | None, reaso
         raise click.UsageError("name a run, or --all")
     config = Config.load()
     with open_store(config) as store:
-        name = EVERY_RUN
-        if run:
-            found = load_run(store, run)
-            if found.state != "running":
-                raise PlanError(
-                    f"run {found.id} does not listen: it is {found.state}", hint=f"`sretoolkit show {found.id}`"
-                )
-            name = found.id
-        tell(store, name, verb, actor=Actor.current(config), reason=reason, subject=str(step or ""))
+        desk = RunDesk(store, config, Person.current(config))
+        name = desk.control(run or EVERY_RUN, verb, reason=reason, subject=str(step or ""))
     click.echo(f"told {'every run' if every else name}: {verb}")
 
 
@@ -49,21 +41,16 @@ def control_command(words: tuple[str, ...], every: bool, step: int | None, reaso
 @click.option("--valid", default="8h", show_default=True, metavar="DURATION", help="The approval ends after this time.")
 def approve_command(run: str, valid: str) -> None:
     """Approve exactly what a waiting run has planned. Who asked for it cannot do so, unless the runbook says so."""
-    from sretoolkit.actor import Actor
     from sretoolkit.clock import parse_duration
     from sretoolkit.config import Config
-    from sretoolkit.journal import Journal, load_run
-    from sretoolkit.plan.approval import approve
+    from sretoolkit.runbook.access import Person
+    from sretoolkit.runbook.desk import RunDesk
     from sretoolkit.store import open_store
 
     config = Config.load()
     with open_store(config) as store:
-        found = load_run(store, run)
-        demands = Journal(store, found.id, actor=Actor.current(config)).entries()[0].payload["demands"]
-        plan = approve(
-            store, found, actor=Actor.current(config), config=config,
-            self_approval=demands.get("self_approval", False), valid_for=parse_duration(valid),
-        )  # fmt: skip
+        desk = RunDesk(store, config, Person.current(config))
+        found, plan = desk.approve(run, valid_for=parse_duration(valid))
     click.echo(f"approved plan {plan[:12]} of run {found.id} for {valid}")
     click.echo(f"next: sretoolkit run --resume {found.id}")
 

@@ -13,6 +13,7 @@ from sretoolkit.cli.main import json_option
 if TYPE_CHECKING:
     from sretoolkit.config import Config
     from sretoolkit.runbook.run import Order
+    from sretoolkit.store import Store
 
 
 def complete_runbook(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -102,8 +103,11 @@ def _order(name: str, config: Config, **options: Any) -> Order:
     from sretoolkit.clock import parse_duration
     from sretoolkit.runbook.notebook import Runbook
     from sretoolkit.runbook.run import Order
+    from sretoolkit.store import open_store
 
     found = Runbook.find(name, config)
+    with open_store(config) as store:
+        _require_operator(config, store, found.name)
     given = {**_from_file(options["file"]), **dict(_pair(pair) for pair in options["pairs"])}
     texts = {key for key, _ in map(_pair, options["pairs"])}
     return Order(
@@ -120,23 +124,27 @@ def _order(name: str, config: Config, **options: Any) -> Order:
 
 def _resumed(config: Config, **options: Any) -> Order | None:
     """The order of an earlier run again; None for a run that was never a notebook (an undo, a program's plan)."""
-    from sretoolkit.actor import Actor
-    from sretoolkit.journal import Journal, load_run
-    from sretoolkit.runbook.notebook import Runbook
-    from sretoolkit.runbook.run import Order
+    from sretoolkit.journal import load_run
+    from sretoolkit.runbook.resumption import resumed
     from sretoolkit.store import open_store
 
     with open_store(config) as store:
         run = load_run(store, options["resume"])
-        opened = Journal(store, run.id, actor=Actor.current(config)).entries()[0].payload
-    if run.runbook_hash is None:
-        return None
-    path = Path(opened["path"])
-    found = Runbook.read(path) if path.is_file() else Runbook.find(run.runbook, config)
-    return Order(
-        found, found.parameters.check(run.parameters), mode="apply" if run.mode == "apply" else "plan", origin="cli",
-        ticket=run.ticket, break_glass=options["break_glass"], irreversible=options["yes_irreversible"], resume=run.id,
-    )  # fmt: skip
+        _require_operator(config, store, run.runbook)
+        return resumed(
+            store,
+            run,
+            config,
+            origin="cli",
+            break_glass=options["break_glass"],
+            irreversible=options["yes_irreversible"],
+        )
+
+
+def _require_operator(config: Config, store: Store, runbook: str) -> None:
+    from sretoolkit.runbook.access import Access, Person
+
+    Access(config, shared=store.shared).require(Person.current(config), runbook, "operator")
 
 
 def _resume_plan(config: Config, run: str, *, as_json: bool) -> int:

@@ -245,16 +245,19 @@ def beat(store: Store, run: str, progress: Mapping[str, Any]) -> None:
     )
 
 
-def load_run(store: Store, run: str) -> Run:
-    """A run by its id or an unambiguous part of it ("last" is the newest); raises `JournalError` when there is none."""
-    if run in ("", "last"):
+def load_run(store: Store, run: str, *, whole: bool = False) -> Run:
+    """A run by its id or an unambiguous part of it ("last" is the newest); raises `JournalError` when there is none.
+
+    ``whole``: by its id alone.
+    """
+    if not whole and run in ("", "last"):
         found = find_runs(store, limit=1) if run else []
     else:
-        rows = store.read(
-            f"SELECT {COLUMNS}, {{now}} AS now FROM runs WHERE id = :id OR id LIKE :part ORDER BY started DESC LIMIT 3",
-            id=run, part=f"%{run}%",
-        )  # fmt: skip
-        found = [_run(row) for row in rows if row["id"] == run] or [_run(row) for row in rows]
+        sql = f"SELECT {COLUMNS}, {{now}} AS now FROM runs WHERE id"
+        rows = store.read(f"{sql} = :id", id=run)
+        if not rows and not whole:  # a part is looked for in every row
+            rows = store.read(f"{sql} LIKE :part ORDER BY started DESC LIMIT 2", part=f"%{run}%")
+        found = [_run(row) for row in rows]
     if len(found) != 1:
         what = "no run" if not found else "more than one run"
         raise JournalError(f"{what} {run!r} in this store", run=run, hint="`sretoolkit runs` lists them")
@@ -270,9 +273,13 @@ def find_runs(
     state: str = "",
     ticket: str = "",
     since: float | None = None,
+    before: tuple[float, str] | None = None,
     limit: int = 50,
 ) -> list[Run]:
-    """Runs, newest first, that match every given filter (``since`` in seconds since the epoch)."""
+    """Runs, newest first, that match every given filter (``since`` in seconds since the epoch).
+
+    ``before``: only those older than the run with this start and id, by which one goes on from a page to the next.
+    """
     where, values = ["1 = 1"], {"limit": limit}
     for column, given in {"runbook": runbook, "ticket": ticket}.items():
         if given:
@@ -290,6 +297,9 @@ def find_runs(
     if since is not None:
         where.append("started >= :since")
         values["since"] = since  # type: ignore[assignment]
+    if before is not None:
+        where.append("(started, id) < (:started, :id)")
+        values |= {"started": before[0], "id": before[1]}  # type: ignore[dict-item]
     sql = f"SELECT {COLUMNS}, {{now}} AS now FROM runs WHERE {' AND '.join(where)} ORDER BY started DESC, id DESC LIMIT :limit"
     found = [_run(row) for row in store.read(sql, **values)]
     return [run for run in found if not state or run.state == state]

@@ -81,13 +81,15 @@ def own_session(
     undoes: str | None = None,
     ticket: str = "",
     demands: Mapping[str, bool] | None = None,
+    actor: Actor | None = None,
+    origin: str = "library",
 ) -> Session:
     """Open a run for a plan that nobody supervises (plain JupyterLab, a program, ``sretoolkit undo``)."""
     config = config or Config.load()
     store = store or open_store(config)
     journal = open_run(
-        store, Keys.of(config), runbook=title, actor=Actor.current(config), mode=mode, undoes=undoes,
-        ticket=ticket, demands=demands,
+        store, Keys.of(config), runbook=title, actor=actor or Actor.current(config), mode=mode, undoes=undoes,
+        ticket=ticket, demands=demands, origin=origin,
     )  # fmt: skip
     asked = demands or {}
     return Session(

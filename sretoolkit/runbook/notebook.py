@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sretoolkit.config import Config
-from sretoolkit.errors import RunbookError
+from sretoolkit.errors import RunbookError, UnknownRunbook
 from sretoolkit.journal import digest
 from sretoolkit.runbook.parameters import Parameters, read_parameters
 
@@ -34,7 +34,7 @@ class Runbook:
         if name not in known:
             near = get_close_matches(name, list(known), n=1)
             hint = f"did you mean {near[0]!r}?" if near else "`sretoolkit list` shows what there is"
-            raise RunbookError(f"there is no runbook {name!r}", hint=hint)
+            raise UnknownRunbook(f"there is no runbook {name!r}", hint=hint)
         return cls.read(known[name])
 
     @classmethod

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sretoolkit.errors import RunbookError
+from sretoolkit.journal.runs import LOST_AFTER
 from sretoolkit.runbook.request import Request
 from sretoolkit.secrets import redaction
 from sretoolkit.store import Store
@@ -34,10 +35,18 @@ class Queue:
         self.store = store
 
     def ask(self, request: Request, *, executor: str = "local", once: str = "") -> bool:
-        """Ask for a run; False, and nothing is asked, when something with the same ``once`` was asked for before."""
+        """Ask for a run; False, and nothing is asked, when something with the same ``once`` was asked for before.
+
+        A run has one request: asking for it to be taken up again replaces the one that it was begun by.
+        """
+        again = (
+            "(id) DO UPDATE SET document = :document, executor = :executor, state = 'waiting', error = '', changed = {now} "
+            "WHERE requests.state NOT IN ('waiting', 'taken')"
+        )
         sql = (
             "INSERT INTO requests (id, runbook, document, executor, state, error, once, asked, changed) "
-            "VALUES (:id, :runbook, :document, :executor, 'waiting', '', :once, {now}, {now}) ON CONFLICT DO NOTHING"
+            "VALUES (:id, :runbook, :document, :executor, 'waiting', '', :once, {now}, {now}) "
+            f"ON CONFLICT {again if request.resume else 'DO NOTHING'}"
         )
         document = json.dumps(redaction.data(request.to_dict()))
         added = self.store.write(
@@ -45,13 +54,18 @@ class Queue:
         )
         return bool(added)
 
+    def waits(self) -> bool:
+        """Whether there may be something to take: asked often, so that it writes nothing."""
+        return bool(self.store.read("SELECT 1 FROM requests WHERE state IN ('waiting', 'taken') LIMIT 1"))
+
     def take(self, count: int) -> list[Asked]:
         """The oldest requests that nobody begins, at most so many; they are ours to begin from now on."""
         with self.store.transaction() as tx:
             tx.lock("requests")
             rows = tx.execute(
                 "SELECT * FROM requests q WHERE state = 'waiting' OR (state = 'taken' AND changed < {now} - :forgotten "
-                "AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.id = q.id)) ORDER BY number LIMIT :count",
+                "AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.id = q.id AND r.heartbeat >= q.changed)) "
+                "ORDER BY number LIMIT :count",
                 forgotten=_FORGOTTEN, count=count,
             )  # fmt: skip
             for row in rows:
@@ -73,6 +87,11 @@ class Queue:
                 f"run {run} does not wait to be begun", hint=f"`sretoolkit control {run} abort` ends a run"
             )
 
+    def one(self, run: str) -> Asked | None:
+        """The request of a run; None when it was begun in another way."""
+        rows = self.store.read("SELECT * FROM requests WHERE id = :id", id=run)
+        return _asked(rows[0]) if rows else None
+
     def find(self, *, state: State | None = None, limit: int = 50) -> list[Asked]:
         """Requests, newest first."""
         where = "WHERE state = :state" if state else ""
@@ -80,12 +99,13 @@ class Queue:
         return [_asked(row) for row in self.store.read(sql, limit=limit, **({"state": state} if state else {}))]
 
     def active(self, executor: str) -> int:
-        """How many runs that were begun from here on this executor go on."""
+        """How many runs that were begun from here on this executor go on; one that was lost does not."""
         rows = self.store.read(
             "SELECT count(*) AS count FROM requests q LEFT JOIN runs r ON r.id = q.id WHERE q.executor = :executor "
-            "AND (q.state = 'taken' OR (q.state = 'begun' AND (r.id IS NULL OR r.state = 'running')))",
-            executor=executor,
-        )
+            "AND (q.state = 'taken' OR (q.state = 'begun' AND (r.id IS NULL OR "
+            "(r.state = 'running' AND r.heartbeat > {now} - :lost))))",
+            executor=executor, lost=LOST_AFTER,
+        )  # fmt: skip
         return int(rows[0]["count"])
 
 

@@ -150,7 +150,7 @@ def test_files_go_out_whole_and_in_parts(server: Server) -> None:
         ("POST", "/svc/checkin", b"{", 400),
         ("GET", "/svc/checkin", b"", 405),
         ("GET", "/svc/nothing", b"", 404),
-        ("GET", "/nothing", b"", 404),
+        ("GET", "/nothing", b"", 303),
         ("GET", "/svc/boot?mac=%00&uuid=<script>", b"", 200),
         ("POST", "/svc/stage?order=o1&name=done", b"{}", 401),
         ("POST", "/svc/installed", b"{}", 401),
