@@ -36,7 +36,7 @@ from sretoolkit.errors import ConfigError
 from sretoolkit.secrets import Secret
 
 FILE_NAME = "sretoolkit.toml"
-ENDPOINTS = ("hosts", "sources", "slis", "slos", "rollouts")
+ENDPOINTS = ("hosts", "sources", "slis", "slos", "rollouts", "executors")
 SECRET_NAMES = re.compile(
     r"(password|passwd|passphrase|token|secret|api[_-]?key|authorization|credential)s?$", re.IGNORECASE
 )
@@ -120,6 +120,7 @@ SETTINGS: dict[str, Setting] = {
     "provision.consoles": Setting(
         "consoles of machines that boot from the network; empty: screen and serial port", list, list
     ),
+    "serve.most_runs": Setting("so many runs that were asked for go on at once, on each executor", 4, int),
     "freeze": Setting(
         "change freezes: tables of from, to, reason and optional targets (patterns)", list, list, (dict,)
     ),

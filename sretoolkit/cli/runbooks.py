@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from sretoolkit.cli.main import json_option
 
 if TYPE_CHECKING:
     from sretoolkit.config import Config
+    from sretoolkit.runbook.notebook import Runbook
     from sretoolkit.runbook.run import Order
 
 
@@ -58,10 +60,24 @@ def list_command(as_json: bool) -> None:
     print_table(("RUNBOOK", "TITLE", "RISK", "APPROVAL", "PURPOSE"), table, empty="no runbooks; set runbooks.folders")
 
 
+def parameter_options(command: Any) -> Any:
+    """``-p`` and ``-f``, wherever a runbook is given its parameters."""
+    command = click.option("-f", "file", type=click.Path(path_type=Path), help="Parameters from a YAML file.")(command)
+    help_text = "A parameter; read by its declared type."
+    return click.option("-p", "pairs", multiple=True, metavar="NAME=VALUE", help=help_text)(command)
+
+
+def given_parameters(
+    runbook: Runbook, *, pairs: Sequence[str], file: Path | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The checked values of all parameters, and those that were given, as they were."""
+    given = {**_from_file(file), **dict(_pair(pair) for pair in pairs)}
+    return runbook.parameters.check(given, texts={key for key, _ in map(_pair, pairs)}), given
+
+
 @click.command("run")
 @click.argument("runbook", required=False, shell_complete=complete_runbook)
-@click.option("-p", "pairs", multiple=True, metavar="NAME=VALUE", help="A parameter; read by its declared type.")
-@click.option("-f", "file", type=click.Path(path_type=Path), help="Parameters from a YAML file.")
+@parameter_options
 @click.option(
     "--plan/--apply", "plan_only", default=True, help="Show and record what would be done (default), or do it."
 )
@@ -104,11 +120,10 @@ def _order(name: str, config: Config, **options: Any) -> Order:
     from sretoolkit.runbook.run import Order
 
     found = Runbook.find(name, config)
-    given = {**_from_file(options["file"]), **dict(_pair(pair) for pair in options["pairs"])}
-    texts = {key for key, _ in map(_pair, options["pairs"])}
+    values, _ = given_parameters(found, pairs=options["pairs"], file=options["file"])
     return Order(
         found,
-        found.parameters.check(given, texts=texts),
+        values,
         mode="plan" if options["plan_only"] else "apply",
         origin="cli",
         ticket=options["ticket"],

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from sretoolkit.errors import RunbookError
+from sretoolkit.journal.runs import LOST_AFTER
 from sretoolkit.runbook.request import Request
 from sretoolkit.secrets import redaction
 from sretoolkit.store import Store
-from sretoolkit.store.store import Row
+from sretoolkit.store.store import Row, Transaction
 
 State = Literal["waiting", "taken", "begun", "refused", "cancelled"]
 _FORGOTTEN = 60.0  # seconds after which another server begins what one has taken and not begun
+# Of a request q and its run r: whether it is being begun, or goes on. A run that is lost goes on no more.
+BEGUN = (
+    "(q.state IN ('taken', 'begun') AND (r.id IS NULL OR (r.state = 'running' "
+    f"AND r.heartbeat > {{now}} - {LOST_AFTER})))"
+)
 
 
 @dataclass(frozen=True)
@@ -33,35 +40,51 @@ class Queue:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    def ask(self, request: Request, *, executor: str = "local", once: str = "") -> bool:
-        """Ask for a run; False, and nothing is asked, when something with the same ``once`` was asked for before."""
+    def ask(
+        self, request: Request, *, executor: str = "local", once: str = "", within: Transaction | None = None
+    ) -> bool:
+        """Ask for a run; False, and nothing is asked, when something with the same ``once`` was asked for before.
+
+        ``within`` a transaction it is asked for if all else in that comes about.
+        """
         sql = (
             "INSERT INTO requests (id, runbook, document, executor, state, error, once, asked, changed) "
             "VALUES (:id, :runbook, :document, :executor, 'waiting', '', :once, {now}, {now}) ON CONFLICT DO NOTHING"
         )
         document = json.dumps(redaction.data(request.to_dict()))
-        added = self.store.write(
+        write = within.changed if within else self.store.write
+        added = write(
             sql, id=request.id, runbook=request.runbook, document=document, executor=executor, once=once or None
         )
         return bool(added)
 
-    def take(self, count: int) -> list[Asked]:
-        """The oldest requests that nobody begins, at most so many; they are ours to begin from now on."""
+    def take(self, count: int, *, executor: str = "", most: int | None = None, run: str = "") -> list[Asked]:
+        """The oldest requests that nobody begins, at most so many; they are ours to begin from now on.
+
+        Of one ``executor``, with ``most``: no more than leave so many going on there. ``run``: that one alone.
+        """
+        where = "q.executor = :executor AND " if executor else ""
+        where += "q.id = :run AND " if run else ""
+        chosen = {name: value for name, value in (("executor", executor), ("run", run)) if value}
         with self.store.transaction() as tx:
             tx.lock("requests")
+            if most is not None:
+                count = max(0, min(count, most - _active(tx.execute, executor)))
             rows = tx.execute(
-                "SELECT * FROM requests q WHERE state = 'waiting' OR (state = 'taken' AND changed < {now} - :forgotten "
-                "AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.id = q.id)) ORDER BY number LIMIT :count",
-                forgotten=_FORGOTTEN, count=count,
+                f"SELECT * FROM requests q WHERE {where}(state = 'waiting' OR (state = 'taken' "
+                "AND changed < {now} - :forgotten AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.id = q.id))) "
+                "ORDER BY number LIMIT :count",
+                forgotten=_FORGOTTEN, count=count, **chosen,
             )  # fmt: skip
             for row in rows:
                 tx.execute("UPDATE requests SET state = 'taken', changed = {now} WHERE id = :id", id=row["id"])
         return [_asked({**row, "state": "taken"}) for row in rows]
 
     def say(self, run: str, state: State, *, error: str = "") -> None:
-        """What came of a request that was taken."""
+        """What came of a request that was taken; one that its run's own process has refused meanwhile stays so."""
+        where = " AND state = 'taken'" if state == "begun" else ""
         self.store.write(
-            "UPDATE requests SET state = :state, error = :error, changed = {now} WHERE id = :id",
+            f"UPDATE requests SET state = :state, error = :error, changed = {{now}} WHERE id = :id{where}",
             id=run, state=state, error=redaction(error),
         )  # fmt: skip
 
@@ -79,14 +102,26 @@ class Queue:
         sql = f"SELECT * FROM requests {where} ORDER BY number DESC LIMIT :limit"
         return [_asked(row) for row in self.store.read(sql, limit=limit, **({"state": state} if state else {}))]
 
+    def load(self, run: str) -> Asked:
+        """The request of a run; raises `RunbookError` when nobody asked for it."""
+        rows = self.store.read("SELECT * FROM requests WHERE id = :run", run=run)
+        if not rows:
+            raise RunbookError(
+                f"nobody asked for run {run} in this store", hint="is store.url the one it was asked in?"
+            )
+        return _asked(rows[0])
+
     def active(self, executor: str) -> int:
         """How many runs that were begun from here on this executor go on."""
-        rows = self.store.read(
-            "SELECT count(*) AS count FROM requests q LEFT JOIN runs r ON r.id = q.id WHERE q.executor = :executor "
-            "AND (q.state = 'taken' OR (q.state = 'begun' AND (r.id IS NULL OR r.state = 'running')))",
-            executor=executor,
-        )
-        return int(rows[0]["count"])
+        return _active(self.store.read, executor)
+
+
+def _active(read: Callable[..., list[Row]], executor: str) -> int:
+    rows = read(
+        f"SELECT count(*) AS count FROM requests q LEFT JOIN runs r ON r.id = q.id WHERE q.executor = :executor AND {BEGUN}",
+        executor=executor,
+    )
+    return int(rows[0]["count"])
 
 
 def _asked(row: Row | dict[str, Any]) -> Asked:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -21,6 +19,7 @@ from sretoolkit.journal.runs import reopen_run
 from sretoolkit.plan.recovery import end_kernel
 from sretoolkit.plan.session import Session, rejoin
 from sretoolkit.runbook.notebook import Runbook, source_of, tags_of
+from sretoolkit.runbook.notification import notify
 from sretoolkit.runbook.page import Renderer, spare_the_grammar
 from sretoolkit.runbook.process import KernelProcess
 from sretoolkit.runbook.signals import Signals
@@ -198,7 +197,8 @@ def run_runbook(order: Order, config: Config | None = None, *, on_event: Event |
         raise
     assert launch.result is not None
     if order.break_glass or launch.result.state == "held":
-        _notify(config, order, launch.result)
+        about = {**launch.result.to_dict(), "runbook": order.runbook.name, "break_glass": order.break_glass}
+        notify(config, about)
     return launch.result
 
 
@@ -352,13 +352,3 @@ def _writable_folder(config: Config) -> Path:
             f"no record can be written to {folder}: {error.strerror}", hint="free space there, or set records.folder"
         ) from error
     return folder
-
-
-def _notify(config: Config, order: Order, result: Result) -> None:
-    """Tell everyone configured, by their command, of a break-glass or of a run that holds its targets."""
-    message = json.dumps({**result.to_dict(), "runbook": order.runbook.name, "break_glass": order.break_glass})
-    for command in config["notify.commands"]:
-        try:
-            subprocess.run(command, input=message, text=True, timeout=30, check=True, stdout=subprocess.DEVNULL)
-        except (OSError, subprocess.SubprocessError) as error:
-            print(f"sretoolkit: {command} was not told: {error}", file=sys.stderr)

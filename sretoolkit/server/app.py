@@ -16,6 +16,8 @@ from sretoolkit.config import Config
 from sretoolkit.errors import ConfigError
 from sretoolkit.provision.handlers import Desk
 from sretoolkit.provision.registry import Registry
+from sretoolkit.runbook.dispatcher import Dispatcher
+from sretoolkit.runbook.ticker import Ticker
 from sretoolkit.server.bandwidth import Bandwidth
 from sretoolkit.server.batch import Batch
 from sretoolkit.server.follower import Follower
@@ -42,13 +44,15 @@ def make_app(config: Config, store: Store) -> Application:
     bandwidth = Bandwidth(int(config["provision.bandwidth"]) * 1e6)
     registry = Registry(store)
     machines = Machines(Desk(registry, config), batch, bandwidth)
-    follower = Follower(Registry(store), config)
+    threads = (Follower(Registry(store), config), Ticker(store, config), Dispatcher(store, config))
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        follower.start()
+        for thread in threads:
+            thread.start()
         yield
-        await asyncio.to_thread(follower.close)
+        for thread in threads:
+            await asyncio.to_thread(thread.close)
 
     return Application(Starlette(routes=[Route("/healthz", _health)], lifespan=lifespan), machines)
 

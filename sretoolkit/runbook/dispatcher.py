@@ -1,0 +1,111 @@
+"""Begins what was asked for: as many runs at once as are allowed, each on its executor, and says what came of it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from sretoolkit.config import Config
+from sretoolkit.errors import SREToolkitError
+from sretoolkit.runbook.executor import Executor, executor_of
+from sretoolkit.runbook.queue import Asked, Queue
+from sretoolkit.store import Store
+
+_LOG = logging.getLogger(__name__)
+_LOOK = 5.0  # seconds between looks at what was begun and has opened no run
+
+
+class Dispatcher:
+    """One thread that takes from the queue; of several on one store each request is taken by one."""
+
+    def __init__(self, store: Store, config: Config, *, interval: float = 0.5) -> None:
+        self.store = store
+        self.config = config
+        self.queue = Queue(store)
+        self._interval = interval
+        self._looked = 0.0
+        self._executors: dict[str, Executor] = {}
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._dispatch, name="dispatcher", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End; what was begun goes on without us."""
+        self._done.set()
+        self._thread.join()
+
+    def once(self) -> int:
+        """Begin what may be begun now; returns how many requests were taken."""
+        taken = 0
+        for row in self.store.read("SELECT DISTINCT executor FROM requests WHERE state IN ('waiting', 'taken')"):
+            taken += self._begin_on(row["executor"])
+        if time.monotonic() - self._looked > _LOOK:
+            self._looked = time.monotonic()
+            self._look_after()
+        return taken
+
+    def _dispatch(self) -> None:
+        while not self._done.wait(self._interval):
+            try:
+                self.once()
+            except SREToolkitError as error:  # the store is away for a moment: it is looked at again
+                _LOG.warning("nothing can be begun now: %s", error)
+
+    def _begin_on(self, name: str) -> int:
+        taken = 0
+        try:
+            executor = self._executor(name)
+        except SREToolkitError as error:
+            for asked in self.queue.take(100, executor=name):
+                self.queue.say(asked.request.id, "refused", error=str(error))
+            return taken
+        while not self._done.is_set() and (found := self.queue.take(1, executor=name, most=executor.most)):
+            begin(self.queue, executor, found[0])
+            taken += 1
+        return taken
+
+    def _look_after(self) -> None:
+        """What was begun and never opened a run, and never will, is refused with what is known of it."""
+        rows = self.store.read(
+            "SELECT q.id, q.executor FROM requests q WHERE q.state = 'begun' AND q.changed < {now} - :look "
+            "AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.id = q.id)",
+            look=_LOOK,
+        )
+        for row in rows:
+            try:
+                why = self._executor(row["executor"]).lost(row["id"])
+            except SREToolkitError as error:
+                _LOG.warning("run %s cannot be looked after now: %s", row["id"], error)
+                continue
+            if why:
+                self.queue.say(row["id"], "refused", error=why)
+
+    def _executor(self, name: str) -> Executor:
+        if name not in self._executors:
+            self._executors[name] = executor_of(name, self.config)
+        return self._executors[name]
+
+
+def begin(queue: Queue, executor: Executor, asked: Asked) -> str:
+    """Begin a request that was taken, and say what came of it; returns where it is carried out, "" when it is not (yet)."""
+    run = asked.request.id
+    try:
+        where = executor.start(asked.request)
+    except SREToolkitError as error:
+        if queue.store.read("SELECT 1 FROM runs WHERE id = :run", run=run):  # whoever took it before us has begun it
+            queue.say(run, "begun")
+        elif error.retryable:  # it is taken again in a minute
+            _LOG.warning("run %s cannot be begun now: %s", run, error)
+        else:
+            queue.say(run, "refused", error=str(error))
+        return ""
+    except Exception as error:  # whatever is wrong with one request, the others have their turn
+        _LOG.exception("run %s cannot be begun", run)
+        queue.say(run, "refused", error=f"{type(error).__name__}: {error}")
+        return ""
+    queue.say(run, "begun")
+    return where
