@@ -88,6 +88,10 @@ def given_parameters(
     "--break-glass", default="", metavar="REASON", help="Go without approval and freeze; told to everyone configured."
 )
 @click.option("--resume", default="", metavar="RUN", help="Go on with a run that waited, was stopped or is held.")
+@click.option(
+    "--executor", default="", metavar="NAME", help="Begin it elsewhere (local, kubernetes, ...) and say its id."
+)
+@click.option("--follow", is_flag=True, help="With --executor: wait for its end, and end as it does.")
 @click.option("-q", "--quiet", is_flag=True, help="Only the last lines.")
 @json_option
 @click.pass_context
@@ -104,6 +108,12 @@ def run_command(ctx: click.Context, /, runbook: str | None, as_json: bool, quiet
     order = _resumed(config, **options) if options["resume"] else _order(str(runbook), config, **options)
     if order is None:
         ctx.exit(_resume_plan(config, options["resume"], as_json=as_json))
+    if options["executor"]:
+        if options["resume"]:
+            raise click.UsageError("a run is resumed where one sits: --resume goes without --executor")
+        from sretoolkit.cli.asked import run_elsewhere
+
+        ctx.exit(run_elsewhere(order, config, options["executor"], follow=options["follow"], as_json=as_json))
     with Progress(quiet=quiet or as_json) as progress:
         result = run_runbook(order, config, on_event=progress)
     with unread():

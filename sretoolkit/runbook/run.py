@@ -22,6 +22,7 @@ from sretoolkit.runbook.notebook import Runbook, source_of, tags_of
 from sretoolkit.runbook.notification import notify
 from sretoolkit.runbook.page import Renderer, spare_the_grammar
 from sretoolkit.runbook.process import KernelProcess
+from sretoolkit.runbook.shared_record import keep
 from sretoolkit.runbook.signals import Signals
 from sretoolkit.runbook.supervisor import Ending, Event, Limits, Supervisor
 from sretoolkit.secrets import Secret
@@ -122,6 +123,8 @@ class Launch:
         files: dict[str, str] = {}
         try:
             write_record(notebook, self.path, self.session, ending, self._renderer, files)
+            if self.store.shared:
+                keep(self.store, self.journal.run, self._folder, files)
         except Exception as error:  # whatever is wrong with the record, the run must be closed
             text = f"the record could not be written to {self._folder}: {error}; the journal has every action"
             ending = Ending(ending.state, ending.exit_code or 1, f"{ending.error}; {text}".strip("; "), ending.undone)
