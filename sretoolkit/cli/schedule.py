@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -316,3 +317,41 @@ def fire_command(ctx: click.Context, name: str) -> None:
             result = carry_out(store, config, fired.asked, on_event=progress)
     print_result(result)
     ctx.exit(result.exit_code)
+
+
+def complete_export(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Programs that a schedule can be exported to, for the shell."""
+    from sretoolkit.runbook.export import EXPORTS
+
+    return [CompletionItem(name) for name in EXPORTS if name.startswith(incomplete)]
+
+
+@schedule_command.command("export")
+@name_argument
+@click.option(
+    "--as", "kind", required=True, shell_complete=complete_export, help="systemd, crontab, kubernetes or airflow."
+)
+@click.option("--program", default="", help="How sretoolkit is called there; where it is here otherwise.")
+@click.option("--into", type=click.Path(path_type=Path, file_okay=False), help="Write the files into this folder.")
+def export_command(name: str, kind: str, program: str, into: Path | None) -> None:
+    """Let another program keep the times of a schedule: the schedule itself, its policies and its history stay here."""
+    import shutil
+    import sys
+
+    from sretoolkit.cli.output import print_text
+    from sretoolkit.config import Config
+    from sretoolkit.runbook.export import EXPORTS
+    from sretoolkit.runbook.schedules import Schedules
+    from sretoolkit.store import open_store
+
+    config = Config.load()
+    with open_store(config) as store:
+        schedule = Schedules(store).load(name).schedule
+    program = program or shutil.which("sretoolkit") or str(Path(sys.argv[0]).absolute())
+    for file, text in EXPORTS[kind](schedule, config, program).files().items():
+        if into is None:
+            print_text(f"# {file}\n{text}")
+            continue
+        into.mkdir(parents=True, exist_ok=True)
+        (into / file).write_text(text, encoding="utf-8")
+        click.echo(str(into / file))
