@@ -102,6 +102,15 @@ class Queue:
         sql = f"SELECT * FROM requests {where} ORDER BY number DESC LIMIT :limit"
         return [_asked(row) for row in self.store.read(sql, limit=limit, **({"state": state} if state else {}))]
 
+    def unbegun(self, *, limit: int = 50) -> list[Asked]:
+        """What was asked for and has opened no run: it waits, is being begun, or was refused; newest first."""
+        rows = self.store.read(
+            "SELECT * FROM requests q WHERE q.state <> 'cancelled' AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.id = q.id) "
+            "ORDER BY number DESC LIMIT :limit",
+            limit=limit,
+        )
+        return [_asked(row) for row in rows]
+
     def load(self, run: str) -> Asked:
         """The request of a run; raises `RunbookError` when nobody asked for it."""
         rows = self.store.read("SELECT * FROM requests WHERE id = :run", run=run)

@@ -423,33 +423,41 @@ def test_another_program_may_keep_the_times(store: Store, config: Config, times:
     assert 2 == len(at.asked)
 
 
-def test_tickers_that_are_killed_neither_repeat_nor_leave_out_a_tick(store: Store, config: Config) -> None:
+def test_tickers_that_are_killed_neither_repeat_nor_leave_out_a_tick(store: Store) -> None:
     """Real processes on one store, killed again and again in the middle; a hundred ticks are a hundred runs."""
-    Schedules(store).add(schedule(cron="* * * * *", missed="all", overlap="queue"))
-    code = (
-        "import sys, time\nfrom sretoolkit.clock import FakeClock\nfrom sretoolkit.config import Config\n"
-        "from sretoolkit.runbook.ticker import Ticker\nfrom sretoolkit.store import Store\n"
-        "from tests.runbook.test_schedules import NIGHT\n"
-        f"store = Store({config['store.url']!r})\nclock = FakeClock(NIGHT)\n"
-        "ticker = Ticker(store, Config(), clock=clock)\nprint('ready', flush=True)\n"
-        "while True:\n    clock.sleep(60)\n    ticker.once()\n"
-        "    store.write(\"UPDATE requests SET state = 'cancelled' WHERE state = 'waiting'\")\n"
-    )
-    began = Schedules(store).load("book")
-    store.write("UPDATE schedules SET ticked = :start, due = :start", start=NIGHT.timestamp())
-    assert began.state == "active"
+    kill_tickers(store)
+
+
+def kill_tickers(store: Store) -> None:
+    """Two at a time for a hundred ticks, and each killed in the middle; asserts that each tick was asked for once."""
+    Schedules(store, clock=FakeClock(NIGHT)).add(schedule(cron="* * * * *", missed="all", overlap="queue"))
     for turn in range(4):
-        ones = [_ticking(code) for _ in range(2)]
+        ones = [_ticking(store.url) for _ in range(2)]
         _count(store, 25 * (turn + 1))
         for one in ones:
             os.kill(one.pid, signal.SIGKILL)
             one.communicate()
     rows = store.read("SELECT once FROM requests ORDER BY number")
-    first = datetime.fromisoformat(str(rows[0]["once"]).split(":", 2)[2])
-    minutes = [f"schedule:s1:{(first + timedelta(minutes=number)).isoformat()}" for number in range(len(rows))]
-    assert sorted(minutes) == sorted(str(row["once"]) for row in rows)
-    history = store.read("SELECT run FROM schedule_ticks WHERE run <> ''")
-    assert len(rows) == len(history)
+    minutes = [(NIGHT + timedelta(minutes=number)).isoformat() for number in range(1, len(rows) + 1)]
+    assert [f"schedule:s1:{minute}" for minute in minutes] == sorted(str(row["once"]) for row in rows)
+    assert len(rows) == len(store.read("SELECT run FROM schedule_ticks WHERE run <> ''"))
+
+
+_TICKING = """
+import sys
+from sretoolkit.clock import FakeClock
+from sretoolkit.config import Config
+from sretoolkit.runbook.ticker import Ticker
+from sretoolkit.store import Store
+from tests.runbook.test_schedules import NIGHT
+store, clock = Store(sys.argv[1]), FakeClock(NIGHT)
+ticker = Ticker(store, Config(), clock=clock)
+print("ready", flush=True)
+while True:
+    clock.sleep(60)
+    ticker.once()
+    store.write("UPDATE requests SET state = 'cancelled' WHERE state = 'waiting'")  # its run has ended
+"""
 
 
 def _count(store: Store, wanted: int) -> None:
@@ -458,9 +466,9 @@ def _count(store: Store, wanted: int) -> None:
     assert poll(lambda: store.read(sql)[0]["count"] >= wanted, timeout=60, interval=0.001)
 
 
-def _ticking(code: str) -> subprocess.Popen[str]:
+def _ticking(url: str) -> subprocess.Popen[str]:
     process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=REPOSITORY,
+        [sys.executable, "-c", _TICKING, url], stdout=subprocess.PIPE, text=True, cwd=REPOSITORY,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
     )  # fmt: skip
     assert process.stdout is not None
@@ -490,3 +498,19 @@ def test_the_command_line(desk: Desk, write_notebook: Write) -> None:
     assert ("completed", desk.last.id) == (tick["state"], tick["run"])
     desk.run("schedule", "remove", "book")
     assert "there is no schedule 'book'" in desk.run("schedule", "show", "book").stdout
+
+
+def test_what_waits_and_what_was_refused_is_shown(desk: Desk, store: Store, write_notebook: Write) -> None:
+    """`runs` lists what has begun; `runs --waiting` the rest, with why."""
+    path = write_notebook(*ADDING)
+    begun = desk.run("run", str(path), "--executor", "local", "--follow", "--json")
+    assert (0, "completed") == (begun.returncode, json.loads(begun.stdout)["state"]), begun.stdout
+    first = schedule(runbook=str(path)).request()
+    queue = Queue(store)
+    for name, executor in (("waits", "local"), ("refused", "moon")):
+        queue.ask(replace(first, id=name), executor=executor)
+    queue.say("refused", "refused", error="no such executor\n  next: look")
+    shown = {row["run"]: row for row in json.loads(desk.run("runs", "--waiting", "--json").stdout)}
+    assert {"waits", "refused"} == set(shown)
+    assert ("refused", "moon", "ann") == tuple(shown["refused"][key] for key in ("state", "executor", "who"))
+    assert "no such executor" in desk.run("runs", "--waiting").stdout
