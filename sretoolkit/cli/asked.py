@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 def run_elsewhere(order: Order, config: Config, name: str, *, follow: bool, as_json: bool) -> int:
     """Ask for a run and begin it on an executor when that has room; returns the exit code."""
     from sretoolkit.cli.output import print_json
+    from sretoolkit.errors import SREToolkitError
     from sretoolkit.runbook.dispatcher import begin
     from sretoolkit.runbook.executor import executor_of
     from sretoolkit.runbook.queue import Queue
@@ -27,7 +28,11 @@ def run_elsewhere(order: Order, config: Config, name: str, *, follow: bool, as_j
         queue = Queue(store)
         queue.ask(request, executor=name)
         taken = queue.take(1, executor=name, most=executor.most, run=request.id)
-        where = begin(queue, executor, taken[0]) if taken else ""
+        try:
+            where = begin(queue, executor, taken[0]) if taken else ""
+        except SREToolkitError:  # whoever asked is told now, and nothing is begun behind their back later
+            queue.say(request.id, "cancelled")
+            raise
         if not as_json:
             click.echo(f"run {request.id}: {where or _waits(queue, request.id, executor)}")
         about, code = _followed(queue, executor, request.id) if follow else _state(queue, request.id)

@@ -14,6 +14,7 @@ from sretoolkit.store import Store
 
 _LOG = logging.getLogger(__name__)
 _LOOK = 5.0  # seconds between looks at what was begun and has opened no run
+_AWAY = 30.0  # seconds for which a place that does not answer is left alone
 
 
 class Dispatcher:
@@ -26,6 +27,7 @@ class Dispatcher:
         self._interval = interval
         self._looked = 0.0
         self._executors: dict[str, Executor] = {}
+        self._away: dict[str, float] = {}
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._dispatch, name="dispatcher", daemon=True)
 
@@ -57,6 +59,8 @@ class Dispatcher:
 
     def _begin_on(self, name: str) -> int:
         taken = 0
+        if time.monotonic() < self._away.get(name, 0.0):
+            return taken
         try:
             executor = self._executor(name)
         except SREToolkitError as error:
@@ -64,7 +68,14 @@ class Dispatcher:
                 self.queue.say(asked.request.id, "refused", error=str(error))
             return taken
         while not self._done.is_set() and (found := self.queue.take(1, executor=name, most=executor.most)):
-            begin(self.queue, executor, found[0])
+            try:
+                begin(self.queue, executor, found[0])
+            except (
+                SREToolkitError
+            ) as error:  # the request is taken again in a minute; others must not wait for this place
+                _LOG.warning("nothing can be begun on %s now: %s", name, error)
+                self._away[name] = time.monotonic() + _AWAY
+                break
             taken += 1
         return taken
 
@@ -91,15 +102,18 @@ class Dispatcher:
 
 
 def begin(queue: Queue, executor: Executor, asked: Asked) -> str:
-    """Begin a request that was taken, and say what came of it; returns where it is carried out, "" when it is not (yet)."""
+    """Begin a request that was taken, and say what came of it; returns where it is carried out, "" when it was refused.
+
+    Raises what can pass by itself: the place does not answer. The request is then still taken.
+    """
     run = asked.request.id
     try:
         where = executor.start(asked.request)
     except SREToolkitError as error:
         if queue.store.read("SELECT 1 FROM runs WHERE id = :run", run=run):  # whoever took it before us has begun it
             queue.say(run, "begun")
-        elif error.retryable:  # it is taken again in a minute
-            _LOG.warning("run %s cannot be begun now: %s", run, error)
+        elif error.retryable:
+            raise
         else:
             queue.say(run, "refused", error=str(error))
         return ""

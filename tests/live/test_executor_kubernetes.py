@@ -242,6 +242,29 @@ def test_what_a_pod_refuses_is_said(far: Config, fanned: Runbook) -> None:
         assert "was changed since run" in queue.load(request.id).error
 
 
+def test_a_cluster_that_is_away_holds_up_its_own_runs_alone(
+    far: Config, fanned: Runbook, own: Kubernetes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is asked for meanwhile waits, others have their turn, and it is begun when the API server is back."""
+    monkeypatch.setattr("sretoolkit.runbook.dispatcher._AWAY", 3.0)
+    here, there = (_request(fanned, far, number=number) for number in (1, 2))
+    with Store(far["store.url"]) as store:
+        queue, dispatcher = Queue(store), Dispatcher(store, far)
+        queue.ask(there, executor="cluster")
+        queue.ask(here, executor="local")
+        own.stop_server()
+        try:
+            dispatcher.start()
+            assert poll(lambda: _over(store, here.id), timeout=90)
+            assert "taken" == queue.load(there.id).state
+        finally:
+            own.start_server()
+        store.write("UPDATE requests SET changed = changed - 61 WHERE state = 'taken'")
+        assert poll(lambda: _over(store, there.id), timeout=90)
+        dispatcher.close()
+        assert ("completed", "completed") == (load_run(store, here.id).state, load_run(store, there.id).state)
+
+
 def test_a_store_that_no_pod_reaches_is_refused(far: Config, config: Config, fanned: Runbook) -> None:
     """With what to do."""
     here = Config({**far.values, **Config.of(store={"url": config["store.url"]}).values})

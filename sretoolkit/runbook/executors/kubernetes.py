@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -175,10 +176,14 @@ class KubernetesExecutor(Executor):
                 said += [state.get("reason"), state.get("message")]
                 said += [f"exit code {state['exitCode']}"] if "exitCode" in state else []
         said += [each.get("message") for each in status.get("conditions") or () if each.get("status") == "False"]
-        try:
+        with suppress(HostError):  # whoever may not list events has the rest
+            events = cluster.items(
+                f"/api/v1/namespaces/{self.namespace}/events", fieldSelector=f"involvedObject.name={name},type=Warning"
+            )
+            said += [each.get("message") for each in events[-3:]]
+        log = ""
+        with suppress(HostError):  # its node is gone, or nothing ran
             log = cluster.text(f"{path}/{name}/log", tailLines=20, container="run").strip()
-        except HostError:  # its node is gone, or nothing ran
-            log = ""
         words = list(dict.fromkeys(str(word) for word in said if word))
         return f"pod {name}: {', '.join(words)}" + (f"; its log ends: {log[-1000:]}" if log else "")
 
