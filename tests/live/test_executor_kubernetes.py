@@ -24,14 +24,17 @@ from sretoolkit.plan.recovery import recover
 from sretoolkit.runbook.comparison import files_of
 from sretoolkit.runbook.dispatcher import Dispatcher
 from sretoolkit.runbook.executor import executor_of
+from sretoolkit.runbook.export import EXPORTS
 from sretoolkit.runbook.notebook import Runbook
 from sretoolkit.runbook.queue import Queue
 from sretoolkit.runbook.request import Request
 from sretoolkit.runbook.run import Order
+from sretoolkit.runbook.schedules import Schedules
 from sretoolkit.store import Store
 from tests.conftest import REPOSITORY
 from tests.live.conftest import ours
 from tests.runbook.desk import Desk
+from tests.runbook.test_schedules import schedule
 from tests.stack.kubernetes import Cluster, Kubernetes
 from tests.stack.postgres import Postgres
 
@@ -309,3 +312,32 @@ def test_a_hundred_runs_are_fanned_out(far: Config, fanned: Runbook, capsys: pyt
     assert {"whole": ALL} == proofs
     assert (2 * ALL, {"unchanged"}) == (len(files), {file["state"] for file in files})
     assert AT_ONCE == most
+
+
+def test_a_cron_job_keeps_the_times_of_a_schedule(
+    far: Config, fanned: Runbook, own: Kubernetes, space: str, own_home: Path
+) -> None:
+    """Exported, and given to a real cluster: at the next minute its pod runs the tick, in the name of who made the schedule."""
+    options = {**far.endpoint("executors", "cluster"), "most_runs": 1}
+    there = Config({**far.values, **Config.of(executors={"kubernetes": options}).values})
+    made = schedule(runbook="fanned", cron="* * * * *", parameters={"number": 1}, id=space)
+    (text,) = EXPORTS["kubernetes"](made, there).files().values()
+    manifest = yaml.safe_load(text)
+    served = own.kubectl("get", "--raw", "/apis/batch/v1")
+    manifest["apiVersion"] = "batch/v1" if '"cronjobs"' in served else "batch/v1beta1"
+    with Store(far["store.url"]) as store:
+        schedules = Schedules(store)
+        schedules.add(made)
+        own.apply(manifest)
+        try:
+            assert poll(lambda: [each for each in find_runs(store) if each.origin == "schedule book"], timeout=120)
+            (run,) = [each for each in find_runs(store) if each.origin == "schedule book"]
+            assert poll(lambda: _over(store, run.id), timeout=60)
+            assert poll(lambda: schedules.history("book")[-1].state == "completed", timeout=30)
+        finally:
+            own.kubectl("delete", "cronjob", "book", "-n", space)
+            schedules.remove("book")
+        assert ("completed", "ann", "whole") == (
+            load_run(store, run.id).state, run.who, verify_run(store, Keys.of(far), run.id).state,
+        )  # fmt: skip
+        assert {"unchanged"} == {file["state"] for file in files_of(store, run.id, Path(far["records.folder"]))}
