@@ -105,12 +105,14 @@ def run_command(ctx: click.Context, /, runbook: str | None, as_json: bool, quiet
     config = Config.load()
     if bool(runbook) == bool(options["resume"]):
         raise click.UsageError("name a runbook, or --resume RUN")
+    if options["resume"] and options["executor"]:
+        raise click.UsageError("a run is resumed where one sits: --resume goes without --executor")
+    if options["follow"] and not options["executor"]:
+        raise click.UsageError("--follow goes with --executor")
     order = _resumed(config, **options) if options["resume"] else _order(str(runbook), config, **options)
     if order is None:
         ctx.exit(_resume_plan(config, options["resume"], as_json=as_json))
     if options["executor"]:
-        if options["resume"]:
-            raise click.UsageError("a run is resumed where one sits: --resume goes without --executor")
         from sretoolkit.cli.asked import run_elsewhere
 
         ctx.exit(run_elsewhere(order, config, options["executor"], follow=options["follow"], as_json=as_json))
