@@ -24,6 +24,7 @@ def run_elsewhere(order: Order, config: Config, name: str, *, follow: bool, as_j
     from sretoolkit.store import open_store
 
     executor, request = executor_of(name, config), Request.of(order, config)
+    executor.check()
     with open_store(config) as store:
         queue = Queue(store)
         queue.ask(request, executor=name)

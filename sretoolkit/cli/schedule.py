@@ -65,7 +65,7 @@ def add_command(runbook: str, **options: Any) -> None:
 
     config = Config.load()
     schedule = _schedule(runbook, config, **options)
-    executor_of(schedule.executor, config)
+    executor_of(schedule.executor, config).check()
     with open_store(config) as store:
         schedules = Schedules(store)
         schedules.add(schedule)
@@ -170,12 +170,16 @@ def _pinned(found: Scheduled) -> str:
     from sretoolkit.runbook.notebook import Runbook
 
     if not found.schedule.runbook_hash:
-        return "as it is then"
+        return "whose file is followed"
     try:
         same = Runbook.find(found.schedule.runbook, Config.load()).hash == found.schedule.runbook_hash
     except SREToolkitError as error:
         return f"REFUSED: {error.message}"
-    return "as it was then" if same else "REFUSED: it was changed since; look at it, remove this and add it again"
+    return (
+        "unchanged since it was scheduled"
+        if same
+        else "REFUSED: changed since; look at it, remove this and add it again"
+    )
 
 
 @schedule_command.command("next")

@@ -56,6 +56,8 @@ class Dispatcher:
                 self.once()
             except SREToolkitError as error:  # the store is away for a moment: it is looked at again
                 _LOG.warning("nothing can be begun now: %s", error)
+            except Exception:  # whatever it is, the thread goes on
+                _LOG.exception("nothing can be begun")
 
     def _begin_on(self, name: str) -> int:
         taken = 0
@@ -70,9 +72,7 @@ class Dispatcher:
         while not self._done.is_set() and (found := self.queue.take(1, executor=name, most=executor.most)):
             try:
                 begin(self.queue, executor, found[0])
-            except (
-                SREToolkitError
-            ) as error:  # the request is taken again in a minute; others must not wait for this place
+            except SREToolkitError as error:  # it is taken again in a minute; others must not wait for this place
                 _LOG.warning("nothing can be begun on %s now: %s", name, error)
                 self._away[name] = time.monotonic() + _AWAY
                 break

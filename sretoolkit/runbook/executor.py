@@ -28,6 +28,9 @@ class Executor(ABC):
         """So many go on at once."""
         return self.most_runs or int(self.config["serve.most_runs"])
 
+    def check(self) -> None:  # noqa: B027 - of most places nothing has to be true
+        """Raise `ConfigError` where no run can ever be begun here as it is configured."""
+
     @abstractmethod
     def start(self, request: Request) -> str:
         """Begin the run and say where it is carried out; raises what is wrong with it before a kernel starts."""

@@ -81,8 +81,12 @@ class Queue:
         return [_asked({**row, "state": "taken"}) for row in rows]
 
     def say(self, run: str, state: State, *, error: str = "") -> None:
-        """What came of a request that was taken; one that its run's own process has refused meanwhile stays so."""
-        where = " AND state = 'taken'" if state == "begun" else ""
+        """What came of a request that was taken; one that its run's own process has refused meanwhile stays so.
+
+        And none is refused whose run was opened: that has its own end.
+        """
+        opened = " AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.id = requests.id)"
+        where = {"begun": " AND state = 'taken'", "refused": opened}.get(state, "")
         self.store.write(
             f"UPDATE requests SET state = :state, error = :error, changed = {{now}} WHERE id = :id{where}",
             id=run, state=state, error=redaction(error),

@@ -16,7 +16,7 @@ from itertools import takewhile
 from sretoolkit.actor import Actor
 from sretoolkit.clock import Clock
 from sretoolkit.config import Config
-from sretoolkit.errors import SREToolkitError
+from sretoolkit.errors import StoreError
 from sretoolkit.plan.control import tell
 from sretoolkit.runbook.notification import notify
 from sretoolkit.runbook.queue import BEGUN, Queue
@@ -58,23 +58,30 @@ class Ticker:
         """See how earlier ticks ended, ask for what is due, and for what waited and need not any more."""
         self.settle()
         now = self._clock.now()
-        sql = "SELECT * FROM schedules WHERE state = 'active' AND due <= :now ORDER BY due"
-        for row in self.store.read(sql, now=now.timestamp()):
-            self.decide(scheduled(row), now)
-        waiting = self.store.read(
+        due = "SELECT * FROM schedules WHERE state = 'active' AND due <= :now ORDER BY due"
+        self._each(due, lambda found: self.decide(found, now), now=now.timestamp())
+        waiting = (
             "SELECT * FROM schedules s WHERE state = 'active' AND EXISTS "
             "(SELECT 1 FROM schedule_ticks t WHERE t.schedule = s.id AND t.state = 'queued')"
         )
-        for row in waiting:
-            self._release(scheduled(row).schedule)
+        self._each(waiting, lambda found: self._release(found.schedule))
+
+    def _each(self, sql: str, act: Callable[[Scheduled], None], **parameters: float) -> None:
+        for row in self.store.read(sql, **parameters):
+            try:
+                act(scheduled(row))
+            except StoreError:
+                raise
+            except Exception:  # one schedule that cannot be read must not hold up the others
+                _LOG.exception("schedule %s cannot be looked at", row["name"])
 
     def _tick_on(self) -> None:
         while not self._done.wait(self._interval):
             try:
                 self.once()
-            except SREToolkitError as error:  # the store is away for a moment: it is looked at again
+            except StoreError as error:  # the store is away for a moment: it is looked at again
                 _LOG.warning("schedules cannot be looked at now: %s", error)
-            except Exception:  # one schedule that nobody can read must not end all the others
+            except Exception:  # whatever it is, the thread goes on
                 _LOG.exception("schedules cannot be looked at")
 
     # ------------------------------------------------------------------ what is due
@@ -86,22 +93,22 @@ class Ticker:
         """
         schedule = found.schedule
         ticks = _due_ticks(found, now)
-        older = ticks[:-1] if newest else []
+        older = set(ticks[:-1]) if newest else set()
         missed = [tick for tick in ticks if (now - schedule.due(tick)).total_seconds() > late or tick in older]
         most = {"skip": 0, "once": 1, "all": MOST}[schedule.missed]
         made_up_for = deque((tick for tick in missed if tick not in older), maxlen=most)
-        left_out = set(missed) - set(made_up_for)
+        left_out = sorted(set(missed) - set(made_up_for))
         with self.store.transaction() as tx:
             tx.lock(f"schedule:{schedule.id}")
             sql = "SELECT ticked FROM schedules WHERE id = :id AND state = 'active'"
             rows = tx.execute(sql, id=schedule.id)
             if not rows or rows[0]["ticked"] != found.ticked:
                 return  # another ticker has decided
-            for tick in ticks:
-                if tick in left_out:
-                    _note(tx, schedule, tick, "missed", why="nobody was there to run it")
-                else:
-                    self._carry_out(tx, schedule, tick, in_turn=len(made_up_for) > 1)
+            for tick in left_out[-MOST:]:
+                _note(tx, schedule, tick, "missed", why="nobody was there to run it")
+            for tick in sorted(set(ticks) - set(left_out)):
+                self._carry_out(tx, schedule, tick, in_turn=len(made_up_for) > 1)
+            _forget(tx, schedule, now.timestamp() - self.config.seconds("journal.retention"))
             last = ticks[-1] if ticks else at(found.ticked)
             tx.execute(
                 "UPDATE schedules SET ticked = :ticked, due = :due WHERE id = :id",
@@ -228,3 +235,9 @@ def _note(tx: Transaction, schedule: Schedule, tick: datetime, state: str, *, ru
         "VALUES (:schedule, :tick, :state, :run, :why, {now}) ON CONFLICT DO NOTHING",
         schedule=schedule.id, tick=tick.timestamp(), state=state, run=run, why=why,
     )  # fmt: skip
+
+
+def _forget(tx: Transaction, schedule: Schedule, before: float) -> None:
+    """Let go of what became of old ticks."""
+    sql = "DELETE FROM schedule_ticks WHERE schedule = :id AND tick < :before AND state NOT IN ('asked', 'queued')"
+    tx.execute(sql, id=schedule.id, before=before)

@@ -34,8 +34,7 @@ def _from_store(run: str) -> int:
         try:
             result = run_runbook(asked.request.order(config), config)
         except SREToolkitError as error:
-            if not store.read("SELECT 1 FROM runs WHERE id = :run", run=run):
-                queue.say(run, "refused", error=str(error))
+            queue.say(run, "refused", error=str(error))
             print(f"error: {redaction(str(error))}", file=sys.stderr)
             return error.exit_code
     print(f"run {run}: {result.state} {redaction(result.error)}".rstrip())

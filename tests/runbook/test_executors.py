@@ -100,13 +100,14 @@ def test_what_is_wrong_with_an_executor_is_said() -> None:
 
 
 def test_a_store_that_no_pod_reaches_is_refused(config: Config, write_notebook: Write, desk: Desk) -> None:
-    """Before anything is made, on the command line too; and the request is not left behind to be begun some day."""
+    """Before anything is asked for or kept."""
     path = write_notebook(*ADDING)
     (path.parent / "sretoolkit.toml").write_text('[executors.kubernetes]\nimage = "sre:1"\n')
-    done = desk.run("run", str(path), "--executor", "kubernetes")
-    assert (1, True) == (done.returncode, "needs a store that its pod reaches" in done.stdout), done.stdout
+    for command in (("run", str(path)), ("schedule", "add", str(path), "--cron", "@daily")):
+        done = desk.run(*command, "--executor", "kubernetes")
+        assert (2, True) == (done.returncode, "needs a store that its pod reaches" in done.stdout), done.stdout
     with Store(config["store.url"]) as store:
-        assert ["refused"] == [each.state for each in Queue(store).find()]
+        assert ([], []) == (Queue(store).find(), Schedules(store).find())
     done = desk.run("run", "--resume", "last", "--executor", "kubernetes")
     assert (2, True) == (done.returncode, "--resume goes without --executor" in done.stdout), done.stdout
 

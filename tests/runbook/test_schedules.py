@@ -206,6 +206,26 @@ def test_a_tick_is_asked_for_in_the_name_of_who_made_the_schedule(times: Callabl
     assert ["asked"] == at.states
 
 
+def test_a_schedule_that_cannot_be_read_holds_up_no_other(store: Store, times: Callable[..., Times]) -> None:
+    """It was written by a newer sretoolkit, say."""
+    at = times()
+    at.schedules.add(schedule(id="s0", name="newer"))
+    store.write("UPDATE schedules SET document = '{\"newer\": 1}', due = due - 1 WHERE name = 'newer'")
+    at.to(3)
+    assert ["asked"] == at.states
+
+
+def test_the_history_is_kept_as_long_as_the_journal(store: Store, times: Callable[..., Times]) -> None:
+    """And no year of ticks that nobody was there for is written down one by one."""
+    at = times(cron="* * * * *")
+    store.write("UPDATE schedules SET ticked = :past, due = :past", past=(NIGHT - timedelta(days=400)).timestamp())
+    at.to(2, 0, second=30)
+    assert (MOST, 1) == (at.states.count("missed"), at.states.count("asked"))
+    store.write("UPDATE schedule_ticks SET tick = tick - 366 * 86400 WHERE state = 'missed'")
+    at.to(2, 1)
+    assert {"asked", "skipped"} == set(at.states)
+
+
 def test_many_tickers_ask_once(store: Store, config: Config, times: Callable[..., Times]) -> None:
     """Eight at once, for twenty ticks."""
     at = times(overlap="queue", cron="* * * * *")
@@ -421,6 +441,34 @@ def test_another_program_may_keep_the_times(store: Store, config: Config, times:
     at.to(4)
     assert "no tick is due" in fire(store, config, "book", clock=at.clock).why
     assert 2 == len(at.asked)
+
+
+@pytest.mark.parametrize("overlap", ["queue", "abort"])
+def test_what_another_program_fires_waits_for_the_earlier_run(
+    store: Store, config: Config, times: Callable[..., Times], overlap: str
+) -> None:
+    """Until that has ended, or after it was told to abort; where ticks are left out, it says so and runs nothing."""
+    at = times(overlap=overlap)
+    at.to(3)
+    at.queue.take(1)
+    first, waited = at.asked[0], []
+
+    class Ending(FakeClock):
+        def sleep(self, seconds: float) -> None:
+            waited.append(store.read("SELECT verb FROM controls WHERE run = :run", run=first))
+            super().sleep(seconds)
+            if len(waited) == 3:
+                at.end("aborted", 1)
+
+    fired = fire(store, config, "book", clock=Ending(datetime(2026, 1, 1, 4, 0, 5, tzinfo=UTC)))
+    assert fired.asked is not None
+    assert (3, overlap == "abort") == (len(waited), bool(waited[-1]))
+
+    at.schedules.remove("book")
+    at.schedules.add(schedule(id="s9"))
+    at.to(5)
+    at.clock.jump(timedelta(hours=1))
+    assert "goes on" in fire(store, config, "book", clock=at.clock).why
 
 
 def test_tickers_that_are_killed_neither_repeat_nor_leave_out_a_tick(store: Store) -> None:

@@ -52,14 +52,19 @@ class KubernetesExecutor(Executor):
     python: str = "python"
     startup: str = "10m"
 
-    def start(self, request: Request) -> str:
-        """Make the Job; one that is there already is this run's, for its name is. Raises `ConfigError` with SQLite."""
+    def check(self) -> None:
+        """The store must be one that a pod reaches, too, and there must be an image."""
         with open_store(self.config) as store:
             if not store.shared:
                 raise ConfigError(
                     "a run in Kubernetes needs a store that its pod reaches, and this one is a file of this machine",
                     hint="set store.url to postgresql+psycopg://..., for the pods in the Secret that they are given",
                 )
+        self.pod([])
+
+    def start(self, request: Request) -> str:
+        """Make the Job; one that is there already is this run's, for its name is. Raises as `check` does."""
+        self.check()
         job = self.job(request.id)
         with self._cluster() as cluster:
             try:
