@@ -36,7 +36,7 @@ def run_elsewhere(order: Order, config: Config, name: str, *, follow: bool, as_j
             raise
         if not as_json:
             click.echo(f"run {request.id}: {where or _waits(queue, request.id, executor)}")
-        about, code = _followed(queue, executor, request.id) if follow else _state(queue, request.id)
+        about, code = followed(queue, executor, request.id) if follow else _state(queue, request.id)
     if as_json:
         print_json({"run": request.id, "executor": name, "where": where, **about})
     elif about["error"] or follow:
@@ -62,8 +62,8 @@ def _state(queue: Queue, run: str) -> tuple[dict[str, Any], int]:
     return {"state": asked.state, "error": asked.error}, int(asked.state in ("refused", "cancelled"))
 
 
-def _followed(queue: Queue, executor: Executor, run: str) -> tuple[dict[str, Any], int]:
-    """The same when it is over, waits for a person, or is lost."""
+def followed(queue: Queue, executor: Executor, run: str) -> tuple[dict[str, Any], int]:
+    """How it stands when it is over, waits for a person, or is lost, and the exit code that goes with that."""
     import time
 
     looked = time.monotonic()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from sretoolkit.cli.main import json_option
 from sretoolkit.cli.runbooks import complete_runbook, given_parameters, parameter_options
+from sretoolkit.cli.schedule_keeping import export_command, fire_command, keep_command, name_argument
 
 if TYPE_CHECKING:
     from sretoolkit.config import Config
@@ -18,22 +17,13 @@ if TYPE_CHECKING:
     from sretoolkit.runbook.schedules import Scheduled
 
 
-def complete_schedule(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Names of schedules, for the shell."""
-    from sretoolkit.runbook.schedules import Schedules
-    from sretoolkit.store import open_store
-
-    with open_store() as store:
-        names = [found.schedule.name for found in Schedules(store).find()]
-    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
-
-
-name_argument = click.argument("name", shell_complete=complete_schedule)
-
-
 @click.group("schedule")
 def schedule_command() -> None:
     """Run runbooks at certain times: `sretoolkit serve` sees to it, or `sretoolkit schedule run` without a server."""
+
+
+for command in (keep_command, fire_command, export_command):
+    schedule_command.add_command(command)
 
 
 @schedule_command.command("add")
@@ -115,10 +105,20 @@ def list_command(as_json: bool) -> None:
         who = Actor(**schedule.actor)
         due = local_time(each.to_dict()["due"])
         rows.append(
-            (schedule.name, schedule.runbook, schedule.mode, f"{schedule.cron} {schedule.zone}", each.state, due, who)
+            (
+                schedule.name,
+                schedule.runbook,
+                schedule.mode,
+                f"{schedule.cron} {schedule.zone}",
+                "overdue" if each.overdue else each.state,
+                due,
+                who,
+            )
         )
     columns = ("SCHEDULE", "RUNBOOK", "MODE", "WHEN", "STATE", "DUE", "WHO")
     print_table(columns, rows, empty="no schedules; `sretoolkit schedule add RUNBOOK --cron ...` makes one")
+    if any(each.overdue for each in found):
+        click.echo("overdue: nobody keeps the times; `sretoolkit serve` or `sretoolkit schedule run` does")
 
 
 @schedule_command.command("show")
@@ -267,95 +267,3 @@ def history_command(name: str, limit: int, as_json: bool) -> None:
         return
     rows = [(local_time(tick["tick"]), tick["state"], tick["run"], tick["why"].split("\n")[0]) for tick in found]
     print_table(("TICK", "STATE", "RUN", "WHY"), rows, empty="no tick yet")
-
-
-@schedule_command.command("run")
-def run_command() -> None:
-    """Keep the times of all schedules, and begin what is asked for, until a signal comes. Needs no server."""
-    import threading
-
-    from sretoolkit.config import Config
-    from sretoolkit.runbook.dispatcher import Dispatcher
-    from sretoolkit.runbook.signals import Signals
-    from sretoolkit.runbook.ticker import Ticker
-    from sretoolkit.store import open_store
-
-    config, ended, signals = Config.load(), threading.Event(), Signals()
-    signals.on_signal = ended.set
-    signals.listen()
-    with open_store(config) as store:
-        store.now()  # upgrades the store, or says why it cannot be used, before anything is begun
-        threads = (Ticker(store, config), Dispatcher(store, config))
-        for thread in threads:
-            thread.start()
-        click.echo("schedules are kept; what was begun goes on when this ends")
-        ended.wait()
-        for thread in threads:
-            thread.close()
-
-
-@schedule_command.command("fire")
-@name_argument
-@click.pass_context
-def fire_command(ctx: click.Context, name: str) -> None:
-    """Run the tick that is due now, and end as its run does: for another program that keeps the times."""
-    from sretoolkit.cli.progress import Progress, print_result
-    from sretoolkit.config import Config
-    from sretoolkit.runbook.dispatcher import begin
-    from sretoolkit.runbook.executor import executor_of
-    from sretoolkit.runbook.firing import carry_out, fire
-    from sretoolkit.runbook.queue import Queue
-    from sretoolkit.store import open_store
-
-    config = Config.load()
-    with open_store(config) as store:
-        fired = fire(store, config, name)
-        if fired.asked is None:
-            click.echo(f"schedule {name}: {fired.why}")
-            return
-        if fired.asked.executor != "local":
-            where = begin(Queue(store), executor_of(fired.asked.executor, config), fired.asked)
-            click.echo(f"run {fired.asked.request.id}: {where or 'see `sretoolkit schedule history`'}")
-            return
-        with Progress(quiet=False) as progress:
-            result = carry_out(store, config, fired.asked, on_event=progress)
-    print_result(result)
-    ctx.exit(result.exit_code)
-
-
-def complete_export(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Programs that a schedule can be exported to, for the shell."""
-    from sretoolkit.runbook.export import EXPORTS
-
-    return [CompletionItem(name) for name in EXPORTS if name.startswith(incomplete)]
-
-
-@schedule_command.command("export")
-@name_argument
-@click.option(
-    "--as", "kind", required=True, shell_complete=complete_export, help="systemd, crontab, kubernetes or airflow."
-)
-@click.option("--program", default="", help="How sretoolkit is called there; where it is here otherwise.")
-@click.option("--into", type=click.Path(path_type=Path, file_okay=False), help="Write the files into this folder.")
-def export_command(name: str, kind: str, program: str, into: Path | None) -> None:
-    """Let another program keep the times of a schedule: the schedule itself, its policies and its history stay here."""
-    import shutil
-    import sys
-
-    from sretoolkit.cli.output import print_text
-    from sretoolkit.config import Config
-    from sretoolkit.runbook.export import EXPORTS
-    from sretoolkit.runbook.schedules import Schedules
-    from sretoolkit.store import open_store
-
-    config = Config.load()
-    with open_store(config) as store:
-        schedule = Schedules(store).load(name).schedule
-    program = program or shutil.which("sretoolkit") or str(Path(sys.argv[0]).absolute())
-    for file, text in EXPORTS[kind](schedule, config, program).files().items():
-        if into is None:
-            print_text(f"# {file}\n{text}")
-            continue
-        into.mkdir(parents=True, exist_ok=True)
-        (into / file).write_text(text, encoding="utf-8")
-        click.echo(str(into / file))

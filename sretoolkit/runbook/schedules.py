@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from sretoolkit.store import Store
 from sretoolkit.store.store import Row
 
 State = Literal["active", "paused"]
+_OVERDUE = 120.0
 NEVER = 1e15  # seconds since the epoch: when something is due that never comes again
 
 
@@ -31,6 +33,11 @@ class Scheduled:
     ticked: float
     due: float
     since: float
+
+    @property
+    def overdue(self) -> bool:
+        """Whether a tick is due for so long that nobody can be there who keeps the times."""
+        return self.state == "active" and self.due < time.time() - _OVERDUE
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; times are ISO 8601 in UTC."""

@@ -26,6 +26,7 @@ from sretoolkit.journal import load_run
 from sretoolkit.runbook.cron import Cron
 from sretoolkit.runbook.dispatcher import Dispatcher
 from sretoolkit.runbook.firing import fire
+from sretoolkit.runbook.health import examine
 from sretoolkit.runbook.notebook import Runbook
 from sretoolkit.runbook.queue import Queue
 from sretoolkit.runbook.schedule import Schedule
@@ -562,3 +563,35 @@ def test_what_waits_and_what_was_refused_is_shown(desk: Desk, store: Store, writ
     assert {"waits", "refused"} == set(shown)
     assert ("refused", "moon", "ann") == tuple(shown["refused"][key] for key in ("state", "executor", "who"))
     assert "no such executor" in desk.run("runs", "--waiting").stdout
+
+
+def test_times_that_nobody_keeps_are_said(desk: Desk, store: Store, config: Config) -> None:
+    """In the list, and by `doctor`; so is what was paused."""
+    schedules = Schedules(store)
+    for name in ("late", "resting", "well"):
+        schedules.add(schedule(id=name, name=name))
+    store.write("UPDATE schedules SET due = due - 7200 WHERE name = 'late'")
+    schedules.pause("resting", "by bob")
+    listed = desk.run("schedule", "list").stdout
+    assert ("overdue", "paused", "active") == tuple(
+        next(line.split()[9] for line in listed.splitlines() if line.startswith(name))
+        for name in ("late", "resting", "well")
+    )
+    assert "nobody keeps the times" in listed
+    found = {each.subject: each.severity for each in examine(config).findings}
+    assert ("high", "medium", None) == tuple(found.get(f"schedule {name}") for name in ("late", "resting", "well"))
+
+
+def test_what_is_fired_elsewhere_is_followed(desk: Desk, store: Store, write_notebook: Write) -> None:
+    """The command ends as the run does, wherever that is carried out."""
+    path = write_notebook(*ADDING)
+    (desk.home / "sretoolkit.toml").write_text('[executors.beside]\nkind = "local"\n')
+    for name, parameters, state in (("good", {}, "completed"), ("bad", {"no": 1}, "refused")):
+        made = schedule(
+            id=name, name=name, runbook=str(path), cron="* * * * *", executor="beside", parameters=parameters
+        )
+        Schedules(store).add(made)
+        store.write("UPDATE schedules SET ticked = ticked - 60, due = due - 60 WHERE name = :name", name=name)
+        fired = desk.run("schedule", "fire", name)
+        assert (int(state == "refused"), True) == (fired.returncode, state in fired.stdout), fired.stdout
+        assert state == Schedules(store).history(name)[0].state
