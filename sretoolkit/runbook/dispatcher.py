@@ -110,7 +110,7 @@ def begin(queue: Queue, executor: Executor, asked: Asked) -> str:
     try:
         where = executor.start(asked.request)
     except SREToolkitError as error:
-        if queue.store.read("SELECT 1 FROM runs WHERE id = :run", run=run):  # whoever took it before us has begun it
+        if queue.opened(run):  # whoever took it before us has begun it
             queue.say(run, "begun")
         elif error.retryable:
             raise

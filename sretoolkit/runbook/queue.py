@@ -16,6 +16,8 @@ from sretoolkit.store.store import Row, Transaction
 
 State = Literal["waiting", "taken", "begun", "refused", "cancelled"]
 _FORGOTTEN = 60.0  # seconds after which another server begins what one has taken and not begun
+# Of a request q: whether its run was opened, or taken up again, since.
+OPENED = "EXISTS (SELECT 1 FROM runs r WHERE r.id = q.id AND r.heartbeat >= q.changed)"
 # Of a request q and its run r: whether it is being begun, or goes on. A run that is lost goes on no more.
 BEGUN = (
     "(q.state IN ('taken', 'begun') AND (r.id IS NULL OR (r.state = 'running' "
@@ -72,7 +74,7 @@ class Queue:
                 count = max(0, min(count, most - _active(tx.execute, executor)))
             rows = tx.execute(
                 f"SELECT * FROM requests q WHERE {where}(state = 'waiting' OR (state = 'taken' "
-                "AND changed < {now} - :forgotten AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.id = q.id))) "
+                f"AND changed < {{now}} - :forgotten AND NOT {OPENED})) "
                 "ORDER BY number LIMIT :count",
                 forgotten=_FORGOTTEN, count=count, **chosen,
             )  # fmt: skip
@@ -83,12 +85,11 @@ class Queue:
     def say(self, run: str, state: State, *, error: str = "") -> None:
         """What came of a request that was taken; one that its run's own process has refused meanwhile stays so.
 
-        And none is refused whose run was opened: that has its own end.
+        And none is refused whose run was opened since: that has its own end.
         """
-        opened = " AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.id = requests.id)"
-        where = {"begun": " AND state = 'taken'", "refused": opened}.get(state, "")
+        where = {"begun": " AND q.state = 'taken'", "refused": f" AND NOT {OPENED}"}.get(state, "")
         self.store.write(
-            f"UPDATE requests SET state = :state, error = :error, changed = {{now}} WHERE id = :id{where}",
+            f"UPDATE requests AS q SET state = :state, error = :error, changed = {{now}} WHERE q.id = :id{where}",
             id=run, state=state, error=redaction(error),
         )  # fmt: skip
 
@@ -114,6 +115,10 @@ class Queue:
             limit=limit,
         )
         return [_asked(row) for row in rows]
+
+    def opened(self, run: str) -> bool:
+        """Whether a run was opened, or taken up again, since it was taken."""
+        return bool(self.store.read(f"SELECT 1 FROM requests q WHERE q.id = :run AND {OPENED}", run=run))
 
     def load(self, run: str) -> Asked:
         """The request of a run; raises `RunbookError` when nobody asked for it."""
