@@ -36,7 +36,7 @@ from sretoolkit.errors import ConfigError
 from sretoolkit.secrets import Secret
 
 FILE_NAME = "sretoolkit.toml"
-ENDPOINTS = ("hosts", "sources", "slis", "slos", "rollouts", "access", "alerts", "hooks", "webhooks")
+ENDPOINTS = ("hosts", "sources", "slis", "slos", "rollouts", "access", "alerts", "hooks", "webhooks", "executors")
 SECRET_NAMES = re.compile(
     r"(password|passwd|passphrase|token|secret|api[_-]?key|authorization|credential)s?$", re.IGNORECASE
 )
@@ -108,7 +108,6 @@ SETTINGS: dict[str, Setting] = {
         "commands that are told of a break-glass or a failed undo (JSON on stdin)", list, list, (str, list)
     ),
     "serve.url": Setting("how people reach the server: https://sre.example.com; empty: where it listens", ""),
-    "serve.most_runs": Setting("so many runs that were asked for go on at once, the others wait", 4, int),
     "serve.most_requests": Setting("so many requests a minute of one person; twice as many of one address", 600, int),
     "serve.token_file": Setting(
         "the token by which the local user's programs use the API", lambda: str(state_folder() / "serve.token")
@@ -135,6 +134,9 @@ SETTINGS: dict[str, Setting] = {
     "provision.ssh_key": Setting("the private key's file by which installed machines are logged in to", ""),
     "provision.consoles": Setting(
         "consoles of machines that boot from the network; empty: screen and serial port", list, list
+    ),
+    "serve.most_runs": Setting(
+        "so many runs that were asked for go on at once on each executor, the others wait", 4, int
     ),
     "freeze": Setting(
         "change freezes: tables of from, to, reason and optional targets (patterns)", list, list, (dict,)

@@ -30,6 +30,7 @@ _COMMANDS = {
     "rollout": "rollout",
     "run": "runbooks",
     "runs": "runs",
+    "schedule": "schedule",
     "serve": "serve",
     "show": "runs",
     "slo": "metrics",

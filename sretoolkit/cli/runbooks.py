@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from sretoolkit.cli.main import json_option
 
 if TYPE_CHECKING:
     from sretoolkit.config import Config
+    from sretoolkit.runbook.notebook import Runbook
     from sretoolkit.runbook.run import Order
     from sretoolkit.store import Store
 
@@ -59,10 +61,24 @@ def list_command(as_json: bool) -> None:
     print_table(("RUNBOOK", "TITLE", "RISK", "APPROVAL", "PURPOSE"), table, empty="no runbooks; set runbooks.folders")
 
 
+def parameter_options(command: Any) -> Any:
+    """``-p`` and ``-f``, wherever a runbook is given its parameters."""
+    command = click.option("-f", "file", type=click.Path(path_type=Path), help="Parameters from a YAML file.")(command)
+    help_text = "A parameter; read by its declared type."
+    return click.option("-p", "pairs", multiple=True, metavar="NAME=VALUE", help=help_text)(command)
+
+
+def given_parameters(
+    runbook: Runbook, *, pairs: Sequence[str], file: Path | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The checked values of all parameters, and those that were given, as they were."""
+    given = {**_from_file(file), **dict(_pair(pair) for pair in pairs)}
+    return runbook.parameters.check(given, texts={key for key, _ in map(_pair, pairs)}), given
+
+
 @click.command("run")
 @click.argument("runbook", required=False, shell_complete=complete_runbook)
-@click.option("-p", "pairs", multiple=True, metavar="NAME=VALUE", help="A parameter; read by its declared type.")
-@click.option("-f", "file", type=click.Path(path_type=Path), help="Parameters from a YAML file.")
+@parameter_options
 @click.option(
     "--plan/--apply", "plan_only", default=True, help="Show and record what would be done (default), or do it."
 )
@@ -73,6 +89,10 @@ def list_command(as_json: bool) -> None:
     "--break-glass", default="", metavar="REASON", help="Go without approval and freeze; told to everyone configured."
 )
 @click.option("--resume", default="", metavar="RUN", help="Go on with a run that waited, was stopped or is held.")
+@click.option(
+    "--executor", default="", metavar="NAME", help="Begin it elsewhere (local, kubernetes, ...) and say its id."
+)
+@click.option("--follow", is_flag=True, help="With --executor: wait for its end, and end as it does.")
 @click.option("-q", "--quiet", is_flag=True, help="Only the last lines.")
 @json_option
 @click.pass_context
@@ -86,9 +106,17 @@ def run_command(ctx: click.Context, /, runbook: str | None, as_json: bool, quiet
     config = Config.load()
     if bool(runbook) == bool(options["resume"]):
         raise click.UsageError("name a runbook, or --resume RUN")
+    if options["resume"] and options["executor"]:
+        raise click.UsageError("a run is resumed where one sits: --resume goes without --executor")
+    if options["follow"] and not options["executor"]:
+        raise click.UsageError("--follow goes with --executor")
     order = _resumed(config, **options) if options["resume"] else _order(str(runbook), config, **options)
     if order is None:
         ctx.exit(_resume_plan(config, options["resume"], as_json=as_json))
+    if options["executor"]:
+        from sretoolkit.cli.asked import run_elsewhere
+
+        ctx.exit(run_elsewhere(order, config, options["executor"], follow=options["follow"], as_json=as_json))
     with Progress(quiet=quiet or as_json) as progress:
         result = run_runbook(order, config, on_event=progress)
     with unread():
@@ -108,11 +136,10 @@ def _order(name: str, config: Config, **options: Any) -> Order:
     found = Runbook.find(name, config)
     with open_store(config) as store:
         _require_operator(config, store, found.name)
-    given = {**_from_file(options["file"]), **dict(_pair(pair) for pair in options["pairs"])}
-    texts = {key for key, _ in map(_pair, options["pairs"])}
+    values, _ = given_parameters(found, pairs=options["pairs"], file=options["file"])
     return Order(
         found,
-        found.parameters.check(given, texts=texts),
+        values,
         mode="plan" if options["plan_only"] else "apply",
         origin="cli",
         ticket=options["ticket"],

@@ -33,15 +33,19 @@ def complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) ->
 @click.option("--state", default="", help="Only runs in this state (running, lost, completed, failed, held, ...).")
 @click.option("--ticket", default="", help="Only runs of this ticket.")
 @click.option("--since", default="", metavar="DURATION", help="Only runs that began within this time (24h, 7d).")
+@click.option("--waiting", is_flag=True, help="What was asked for and is not begun: it waits, or was refused.")
 @click.option("-n", "--limit", default=20, show_default=True, help="At most so many, newest first.")
 @json_option
-def runs_command(as_json: bool, since: str, **filters: Any) -> None:
+def runs_command(as_json: bool, since: str, waiting: bool, **filters: Any) -> None:
     """List runs, newest first. A run whose process is gone is shown as lost."""
     from sretoolkit.cli.output import local_time, print_json, print_table
     from sretoolkit.clock import parse_duration
     from sretoolkit.journal import find_runs
     from sretoolkit.store import open_store
 
+    if waiting:
+        _show_waiting(limit=filters["limit"], as_json=as_json)
+        return
     with open_store() as store:
         began = store.now() - parse_duration(since).total_seconds() if since else None
         found = find_runs(store, since=began, **filters)
@@ -66,6 +70,35 @@ def runs_command(as_json: bool, since: str, **filters: Any) -> None:
         click.echo("lost: its process is gone; `sretoolkit recover RUN` undoes (or, with --resume, ends) what it began")
 
 
+def _show_waiting(*, limit: int, as_json: bool) -> None:
+    from sretoolkit.actor import Actor
+    from sretoolkit.cli.output import local_time, print_json, print_table
+    from sretoolkit.journal.runs import moment
+    from sretoolkit.runbook.queue import Queue
+    from sretoolkit.store import open_store
+
+    with open_store() as store:
+        found = Queue(store).unbegun(limit=limit)
+    rows = [
+        {
+            "run": asked.request.id,
+            "runbook": asked.request.runbook,
+            "mode": asked.request.mode,
+            "state": asked.state,
+            "executor": asked.executor,
+            "who": str(Actor(**asked.request.actor)),
+            "asked": moment(asked.asked),
+            "error": asked.error,
+        }
+        for asked in found
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    table = [(*list(row.values())[:-2], local_time(row["asked"]), row["error"].split("\n")[0][:80]) for row in rows]
+    print_table(("RUN", "RUNBOOK", "MODE", "STATE", "EXECUTOR", "WHO", "ASKED", "WHY"), table, empty="nothing waits")
+
+
 @click.command("show")
 @click.argument("name", metavar="RUNBOOK|RUN")
 @click.option("--schema", is_flag=True, help="The JSON Schema of a runbook's parameters.")
@@ -86,14 +119,17 @@ def show_command(name: str, schema: bool, as_json: bool) -> None:
 @json_option
 def report_command(run: str, as_json: bool) -> None:
     """Say where a run's record is, and whether its files are still what the journal says."""
+    from pathlib import Path
+
     from sretoolkit.cli.output import print_json
     from sretoolkit.config import Config
     from sretoolkit.errors import RunbookError
     from sretoolkit.runbook.comparison import files_of
     from sretoolkit.store import open_store
 
-    with open_store(Config.load()) as store:
-        files = files_of(store, run)
+    config = Config.load()
+    with open_store(config) as store:
+        files = files_of(store, run, Path(config["records.folder"]).expanduser())
     if as_json:
         print_json(files)
         return

@@ -90,6 +90,10 @@ class Cluster:
         """One object, or the first page of a list."""
         return self._ask("GET", path, timeout=timeout, params=params)
 
+    def text(self, path: str, *, timeout: float = 30, **params: str | int) -> str:
+        """What is no object: the log of a container."""
+        return self._asked("GET", path, timeout=timeout, params=params).text
+
     def has(self, path: str, *, timeout: float = 30) -> bool:
         """Whether an object is there; its content is not even asked for, so that it may be a Secret."""
         try:
@@ -196,7 +200,7 @@ class Cluster:
                 raise self._unreachable(error) from error
         time.sleep(_PAUSE)  # who reads and watches again at once would ask a server in trouble at full speed
 
-    def _ask(self, method: str, path: str, **request: Any) -> dict[str, Any]:
+    def _asked(self, method: str, path: str, **request: Any) -> Answer:
         try:
             answer = self._answer(method, path, **request)
         except Unanswered as error:
@@ -205,6 +209,10 @@ class Cluster:
             raise HostError(f"{self.name}: {error.message}", host=self.name, hint=error.hint) from error
         if not answer.ok:
             raise self._refused(method, path, answer)
+        return answer
+
+    def _ask(self, method: str, path: str, **request: Any) -> dict[str, Any]:
+        answer = self._asked(method, path, **request)
         try:
             return cast("dict[str, Any]", answer.json())
         except ValueError as error:

@@ -82,6 +82,7 @@ def _prune(journal: Journal, run: Run) -> None:
             transaction.execute(
                 f"DELETE FROM {table} WHERE run = :run AND {first}seq < :head", run=run.id, head=head.seq
             )
+        transaction.execute("DELETE FROM record_files WHERE run = :run", run=run.id)
         transaction.execute("UPDATE runs SET notebook = NULL, html = NULL WHERE id = :run", run=run.id)
     for path in files:
         path.unlink(missing_ok=True)

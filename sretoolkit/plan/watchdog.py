@@ -21,7 +21,7 @@ def manifests(image: str, *, namespace: str) -> list[dict[str, Any]]:
         "name": "watchdog",
         "image": image,
         "command": ["sretoolkit", "watchdog", "--once"],
-        "env": _environment(),
+        "env": environment(),
         "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
         "volumeMounts": [
@@ -52,7 +52,7 @@ def manifests(image: str, *, namespace: str) -> list[dict[str, Any]]:
     return [_claim(namespace), {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": about, "spec": spec}]
 
 
-def _environment() -> list[dict[str, Any]]:
+def environment() -> list[dict[str, Any]]:
     """Where the store is; its password is read from a file, never from here."""
     return [
         {"name": "SRETOOLKIT_STORE_URL", "valueFrom": {"secretKeyRef": {"name": NAME, "key": "url"}}},

@@ -8,6 +8,7 @@ from typing import Any
 
 from sretoolkit.journal import Journal, Run, load_run
 from sretoolkit.plan.history import fold
+from sretoolkit.runbook.shared_record import fetch
 from sretoolkit.store import Store
 
 
@@ -25,8 +26,11 @@ def compare(store: Store, one: str, other: str) -> list[dict[str, Any]]:
     return rows
 
 
-def files_of(store: Store, name: str) -> list[dict[str, str]]:
-    """The files of a run's record: path, SHA-256 as journalled, and whether they are unchanged, changed or missing."""
+def files_of(store: Store, name: str, folder: Path) -> list[dict[str, str]]:
+    """The files of a run's record: path, SHA-256 as journalled, and whether they are unchanged, changed or missing.
+
+    Of a store that is shared they are those in ``folder``, where they are made from the store when they are not there.
+    """
     run = load_run(store, name)
     entries = Journal(store, run.id, actor=None).entries(kind="record")  # type: ignore[arg-type]
     if not entries:
@@ -35,6 +39,8 @@ def files_of(store: Store, name: str) -> list[dict[str, str]]:
     found = []
     for file, expected in sorted(payload["files"].items()):
         path = Path(payload["folder"]) / file
+        if store.shared:
+            path = fetch(store, run.id, file, folder) or path
         try:
             actual = hashlib.sha256(path.read_bytes()).hexdigest()
             state = "unchanged" if actual == expected else "CHANGED since the run"

@@ -14,11 +14,13 @@ from typing import Any
 from sretoolkit.config import Config, mask
 from sretoolkit.errors import SREToolkitError
 from sretoolkit.journal import Keys, find_runs
+from sretoolkit.journal.runs import moment
 from sretoolkit.lease import find_leases
 from sretoolkit.plan.control import kill_switch
 from sretoolkit.report import Finding, Report
 from sretoolkit.runbook.notebook import Runbook, runbook_paths
 from sretoolkit.runbook.process import KernelProcess
+from sretoolkit.runbook.schedules import Schedules
 from sretoolkit.store import Store, open_store
 
 ROOM = 256 * 1024 * 1024
@@ -51,7 +53,7 @@ def _store(config: Config) -> list[Finding]:
                     remedy="for a team set store.url to postgresql+psycopg://...",
                 )
             )  # fmt: skip
-        return found + _runs(store) + _leases(store)
+        return found + _runs(store) + _leases(store) + _schedules(store)
 
 
 def _runs(store: Store) -> list[Finding]:
@@ -64,6 +66,22 @@ def _runs(store: Store) -> list[Finding]:
         )
         for run in find_runs(store, state="lost", limit=100)
     ]
+
+
+def _schedules(store: Store) -> list[Finding]:
+    found = []
+    for each in Schedules(store).find():
+        name = each.schedule.name
+        if each.overdue:
+            text, remedy = (
+                f"overdue since {moment(each.due)}: nobody keeps the times",
+                "sretoolkit serve, or schedule run",
+            )
+            found.append(Finding(severity="high", subject=f"schedule {name}", summary=text, remedy=remedy))
+        elif each.state == "paused":
+            text, remedy = f"paused: {each.why}", f"sretoolkit schedule resume {name}"
+            found.append(Finding(severity="medium", subject=f"schedule {name}", summary=text, remedy=remedy))
+    return found
 
 
 def _leases(store: Store) -> list[Finding]:

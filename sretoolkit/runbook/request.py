@@ -41,7 +41,7 @@ class Request:
         """The request for an order, whose parameters are checked already."""
         runbook = order.runbook
         return cls(
-            id=order.resume or order.run or new_run_id(), runbook=_named(runbook, config), runbook_hash=runbook.hash,
+            id=order.resume or order.run or new_run_id(), runbook=named(runbook, config), runbook_hash=runbook.hash,
             parameters=runbook.parameters.encode(order.parameters),
             actor=(order.actor or Actor.current(config)).to_dict(), mode=order.mode, origin=order.origin,
             ticket=order.ticket, break_glass=order.break_glass, irreversible=order.irreversible, wait=order.wait,
@@ -71,7 +71,7 @@ class Request:
         )  # fmt: skip
 
 
-def _named(runbook: Runbook, config: Config) -> str:
+def named(runbook: Runbook, config: Config) -> str:
     """Its name where that finds the same file, else its path."""
     path = runbook.path.absolute()
     for folder in config["runbooks.folders"]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -21,8 +20,10 @@ from sretoolkit.journal.runs import reopen_run
 from sretoolkit.plan.recovery import end_kernel
 from sretoolkit.plan.session import Session, rejoin
 from sretoolkit.runbook.notebook import Runbook, source_of, tags_of
+from sretoolkit.runbook.notification import notify
 from sretoolkit.runbook.page import Renderer, spare_the_grammar
 from sretoolkit.runbook.process import KernelProcess
+from sretoolkit.runbook.shared_record import keep
 from sretoolkit.runbook.signals import Signals
 from sretoolkit.runbook.supervisor import Ending, Event, Limits, Supervisor
 from sretoolkit.secrets import Secret
@@ -123,6 +124,8 @@ class Launch:
         files: dict[str, str] = {}
         try:
             write_record(notebook, self.path, self.session, ending, self._renderer, files)
+            if self.store.shared:
+                keep(self.store, self.journal.run, self._folder, files)
         except Exception as error:  # whatever is wrong with the record, the run must be closed
             text = f"the record could not be written to {self._folder}: {error}; the journal has every action"
             ending = Ending(ending.state, ending.exit_code or 1, f"{ending.error}; {text}".strip("; "), ending.undone)
@@ -198,7 +201,8 @@ def run_runbook(order: Order, config: Config | None = None, *, on_event: Event |
         raise
     assert launch.result is not None
     if order.break_glass or launch.result.state == "held":
-        _notify(config, order, launch.result)
+        about = {**launch.result.to_dict(), "runbook": order.runbook.name, "break_glass": order.break_glass}
+        notify(config, about)
     return launch.result
 
 
@@ -358,13 +362,3 @@ def _writable_folder(config: Config) -> Path:
             f"no record can be written to {folder}: {error.strerror}", hint="free space there, or set records.folder"
         ) from error
     return folder
-
-
-def _notify(config: Config, order: Order, result: Result) -> None:
-    """Tell everyone configured, by their command, of a break-glass or of a run that holds its targets."""
-    message = json.dumps({**result.to_dict(), "runbook": order.runbook.name, "break_glass": order.break_glass})
-    for command in config["notify.commands"]:
-        try:
-            subprocess.run(command, input=message, text=True, timeout=30, check=True, stdout=subprocess.DEVNULL)
-        except (OSError, subprocess.SubprocessError) as error:
-            print(f"sretoolkit: {command} was not told: {error}", file=sys.stderr)

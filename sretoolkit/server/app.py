@@ -22,11 +22,12 @@ from sretoolkit.config import Config
 from sretoolkit.errors import ConfigError, SREToolkitError
 from sretoolkit.provision.handlers import Desk
 from sretoolkit.provision.registry import Registry
+from sretoolkit.runbook.dispatcher import Dispatcher
+from sretoolkit.runbook.ticker import Ticker
 from sretoolkit.server.answers import page, refusal
 from sretoolkit.server.api.site import routes as api_routes
 from sretoolkit.server.bandwidth import Bandwidth
 from sretoolkit.server.batch import Batch
-from sretoolkit.server.dispatcher import Dispatcher
 from sretoolkit.server.entrance import Entrance
 from sretoolkit.server.follower import Follower
 from sretoolkit.server.guard import Guard, visit_of
@@ -66,7 +67,7 @@ def make_app(config: Config, store: Store) -> Application:
     )
     site = Site(config, store)
     live = Live(site)
-    followers = (Follower(Registry(store), config), Dispatcher(site.queue, config), Webhooks(site))
+    followers = (Follower(Registry(store), config), Ticker(store, config), Dispatcher(store, config), Webhooks(site))
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:

@@ -110,10 +110,11 @@ def record_file(site: Site, run: Run, suffix: str = ".html") -> Path:
 
     The path comes from the store. What lies outside the folder of records, or is not what the run wrote, is not shown.
     """
-    files = [file for file in files_of(site.store, run.id) if file["path"].endswith(suffix)]
+    folder = Path(site.config["records.folder"]).expanduser().resolve()
+    files = [file for file in files_of(site.store, run.id, folder) if file["path"].endswith(suffix)]
     if not files:
         raise RunbookError(f"run {run.id} has no record", hint="a run of a runbook has one when it has ended")
-    path, folder = Path(files[0]["path"]), Path(site.config["records.folder"]).expanduser().resolve()
+    path = Path(files[0]["path"])
     if path.is_symlink() or path.resolve().parent != folder:
         raise RunbookError(
             f"the record of run {run.id} is not in this server's folder of records",

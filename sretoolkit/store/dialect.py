@@ -14,7 +14,7 @@ class Dialect:
     now: ClassVar[str]
     """SQL expression: the store's clock, seconds since the epoch in UTC."""
     types: ClassVar[dict[str, str]]
-    """Column types that are spelt differently: ``identity`` and ``real``."""
+    """Column types that are spelt differently: ``identity``, ``real`` and ``bytes``."""
     has_table: ClassVar[str]
     """SQL that gives a row when the table ``:name`` exists."""
     shared: ClassVar[bool]

@@ -24,6 +24,8 @@ _ATTEMPTS = 5  # somebody else may take the free port between our look and the s
 class Postgres:
     """One server on loopback and on a unix socket; every local user is trusted. ``fsync`` is on, as in production.
 
+    ``address`` is a further one to listen on, for a network whose every machine is trusted, too (pods).
+
     ``.url`` is for SQLAlchemy with psycopg, ``.folder`` has the data, the socket and ``server.log``. Inside the context
     `stop` and `start` may be called to take the server away and bring it back at the same address.
     """
@@ -31,8 +33,10 @@ class Postgres:
     user = "postgres"
     database = "postgres"
 
-    def __init__(self) -> None:
+    def __init__(self, *, address: str = "", network: str = "") -> None:
         self.programs = _programs()
+        self.address = address
+        self.network = network
         self.folder = Path()
         self.port = 0
 
@@ -61,6 +65,9 @@ class Postgres:
                 f"--username={self.user}",
                 "--no-sync",
             )
+            if self.network:
+                with (self.folder / "data" / "pg_hba.conf").open("a") as trusted:
+                    trusted.write(f"host all all {self.network} trust\n")
             self._first_start()
         except BaseException:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -77,8 +84,9 @@ class Postgres:
 
     def start(self) -> None:
         """Start the server and wait until it takes connections."""
+        addresses = ",".join(filter(None, ("127.0.0.1", self.address)))
         options = (
-            f"-c listen_addresses=127.0.0.1 -c port={self.port} -c unix_socket_directories={self.folder} -c fsync=on"
+            f"-c listen_addresses={addresses} -c port={self.port} -c unix_socket_directories={self.folder} -c fsync=on"
         )
         self._run("pg_ctl", "start", "-w", "-t", "60", "-D", str(self.folder / "data"), "-l", self._log, "-o", options)
 

@@ -99,6 +99,14 @@ class StoreContract:
             store.write(ADD, run="2", target="x")
         assert (0, 1) == (_count(store), store.write(ADD, run="3", target="x"))
 
+    def test_bytes_come_back_as_they_were(self, store: Store) -> None:
+        """Every byte, and none at all: the files of records."""
+        add = "INSERT INTO record_files (run, name, sha256, body) VALUES (:run, 'page', '', :body)"
+        bodies = {"1": bytes(range(256)), "2": b"", "3": b"%s :name \\x00"}
+        for run, body in bodies.items():
+            store.write(add, run=run, body=body)
+        assert bodies == {row["run"]: row["body"] for row in store.read("SELECT run, body FROM record_files")}
+
     def test_changed_rows_are_counted(self, store: Store) -> None:
         """A compare-and-swap needs to know how many rows it changed."""
         assert [1, 1, 2, 0] == [

@@ -19,6 +19,7 @@ class Postgresql(Dialect):
     types: ClassVar[dict[str, str]] = {
         "identity": "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
         "real": "DOUBLE PRECISION",
+        "bytes": "BYTEA",
     }
     has_table: ClassVar[str] = (
         "SELECT 1 FROM information_schema.tables WHERE table_schema = current_schema() AND table_name = :name"

@@ -36,7 +36,7 @@ class Sqlite(Dialect):
     """``sqlite:////absolute/path.db``; its clock is this machine's."""
 
     now: ClassVar[str] = "((julianday('now') - 2440587.5) * 86400.0)"
-    types: ClassVar[dict[str, str]] = {"identity": "INTEGER PRIMARY KEY AUTOINCREMENT", "real": "REAL"}
+    types: ClassVar[dict[str, str]] = {"identity": "INTEGER PRIMARY KEY AUTOINCREMENT", "real": "REAL", "bytes": "BLOB"}
     has_table: ClassVar[str] = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = :name"
     shared: ClassVar[bool] = False
 

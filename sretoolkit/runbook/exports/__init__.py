@@ -1,0 +1,1 @@
+"""What else can keep the times of a schedule; each module is one."""
