@@ -19,9 +19,7 @@ def control_command(words: tuple[str, ...], every: bool, step: int | None, reaso
     """Tell a running run something: stop (hold), abort (undo), pause, resume, promote (a gate), skip (a step)."""
     from sretoolkit.actor import Actor
     from sretoolkit.config import Config
-    from sretoolkit.errors import PlanError
-    from sretoolkit.journal import load_run
-    from sretoolkit.plan.control import EVERY_RUN, VERBS, tell
+    from sretoolkit.plan.control import EVERY_RUN, VERBS, tell, tell_run
     from sretoolkit.store import open_store
 
     verb = words[-1] if words else ""
@@ -32,16 +30,13 @@ def control_command(words: tuple[str, ...], every: bool, step: int | None, reaso
         raise click.UsageError("name a run, or --all")
     config = Config.load()
     with open_store(config) as store:
-        name = EVERY_RUN
-        if run:
-            found = load_run(store, run)
-            if found.state != "running":
-                raise PlanError(
-                    f"run {found.id} does not listen: it is {found.state}", hint=f"`sretoolkit show {found.id}`"
-                )
-            name = found.id
-        tell(store, name, verb, actor=Actor.current(config), reason=reason, subject=str(step or ""))
-    click.echo(f"told {'every run' if every else name}: {verb}")
+        actor = Actor.current(config)
+        if every:
+            tell(store, EVERY_RUN, verb, actor=actor, reason=reason)
+            name = "every run"
+        else:
+            name = tell_run(store, run, verb, actor=actor, reason=reason, subject=str(step or ""))
+    click.echo(f"told {name}: {verb}")
 
 
 @click.command("approve")
@@ -52,18 +47,14 @@ def approve_command(run: str, valid: str) -> None:
     from sretoolkit.actor import Actor
     from sretoolkit.clock import parse_duration
     from sretoolkit.config import Config
-    from sretoolkit.journal import Journal, load_run
+    from sretoolkit.journal import load_run
     from sretoolkit.plan.approval import approve
     from sretoolkit.store import open_store
 
     config = Config.load()
     with open_store(config) as store:
         found = load_run(store, run)
-        demands = Journal(store, found.id, actor=Actor.current(config)).entries()[0].payload["demands"]
-        plan = approve(
-            store, found, actor=Actor.current(config), config=config,
-            self_approval=demands.get("self_approval", False), valid_for=parse_duration(valid),
-        )  # fmt: skip
+        plan = approve(store, found, actor=Actor.current(config), config=config, valid_for=parse_duration(valid))
     click.echo(f"approved plan {plan[:12]} of run {found.id} for {valid}")
     click.echo(f"next: sretoolkit run --resume {found.id}")
 

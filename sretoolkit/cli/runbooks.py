@@ -119,24 +119,14 @@ def _order(name: str, config: Config, **options: Any) -> Order:
 
 
 def _resumed(config: Config, **options: Any) -> Order | None:
-    """The order of an earlier run again; None for a run that was never a notebook (an undo, a program's plan)."""
-    from sretoolkit.actor import Actor
-    from sretoolkit.journal import Journal, load_run
-    from sretoolkit.runbook.notebook import Runbook
-    from sretoolkit.runbook.run import Order
+    from sretoolkit.runbook.resume import resumed
     from sretoolkit.store import open_store
 
     with open_store(config) as store:
-        run = load_run(store, options["resume"])
-        opened = Journal(store, run.id, actor=Actor.current(config)).entries()[0].payload
-    if run.runbook_hash is None:
-        return None
-    path = Path(opened["path"])
-    found = Runbook.read(path) if path.is_file() else Runbook.find(run.runbook, config)
-    return Order(
-        found, found.parameters.check(run.parameters), mode="apply" if run.mode == "apply" else "plan", origin="cli",
-        ticket=run.ticket, break_glass=options["break_glass"], irreversible=options["yes_irreversible"], resume=run.id,
-    )  # fmt: skip
+        return resumed(
+            store, options["resume"], config=config, origin="cli",
+            break_glass=options["break_glass"], irreversible=options["yes_irreversible"],
+        )  # fmt: skip
 
 
 def _resume_plan(config: Config, run: str, *, as_json: bool) -> int:

@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 
 from sretoolkit.actor import Actor
 from sretoolkit.errors import PlanError
+from sretoolkit.journal import load_run
 from sretoolkit.store import Store
 
 Verb = Literal["stop", "abort", "pause", "resume", "promote", "skip"]
@@ -27,6 +28,15 @@ def tell(store: Store, run: str, verb: Verb, *, actor: Actor, reason: str = "", 
         "VALUES (:run, :verb, :subject, :actor, :reason, {now})",
         run=run, verb=verb, subject=subject, actor=actor.principal, reason=reason,
     )  # fmt: skip
+
+
+def tell_run(store: Store, run: str, verb: Verb, *, actor: Actor, reason: str = "", subject: str = "") -> str:
+    """Tell a run that is at work something; returns its id. Raises `PlanError` when it does not listen."""
+    found = load_run(store, run)
+    if found.state != "running":
+        raise PlanError(f"run {found.id} does not listen: it is {found.state}", hint=f"`sretoolkit show {found.id}`")
+    tell(store, found.id, verb, actor=actor, reason=reason, subject=subject)
+    return found.id
 
 
 def kill_switch(store: Store) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -30,6 +30,7 @@ class Session:
     break_glass: str = ""
     irreversible: bool = False
     wait: float = 0.0
+    shown: Sequence[str] = ()  # hashes of the plans that somebody saw before saying yes; none: whatever is planned
     supervised: bool = False
     keys: Keys = field(init=False)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -18,9 +16,11 @@ from sretoolkit.errors import RunbookError, SecretError, SREToolkitError
 from sretoolkit.journal import Journal, close_run, load_run, open_run
 from sretoolkit.journal.keys import Keys
 from sretoolkit.journal.runs import reopen_run
+from sretoolkit.plan.history import plans_of
 from sretoolkit.plan.recovery import end_kernel
 from sretoolkit.plan.session import Session, rejoin
 from sretoolkit.runbook.notebook import Runbook, source_of, tags_of
+from sretoolkit.runbook.notice import notify
 from sretoolkit.runbook.page import Renderer, spare_the_grammar
 from sretoolkit.runbook.process import KernelProcess
 from sretoolkit.runbook.signals import Signals
@@ -48,6 +48,7 @@ class Order:
     wait: float = 0.0
     resume: str = ""
     run: str = ""  # the run's id, when it was given out before
+    planned: str = ""  # the run whose plans were shown: others are refused
     actor: Actor | None = None
 
 
@@ -198,7 +199,8 @@ def run_runbook(order: Order, config: Config | None = None, *, on_event: Event |
         raise
     assert launch.result is not None
     if order.break_glass or launch.result.state == "held":
-        _notify(config, order, launch.result)
+        about = {"runbook": order.runbook.name, "break_glass": order.break_glass}
+        notify(config, json.dumps({**launch.result.to_dict(), **about}))
     return launch.result
 
 
@@ -283,12 +285,13 @@ def _open(order: Order, config: Config, store: Store) -> Session:
         config, store, journal, order.mode, runbook_hash=order.runbook.hash, approval=demands["approval"],
         self_approval=demands["self_approval"], break_glass=order.break_glass,
         irreversible=order.irreversible, wait=order.wait or config.seconds("lease.wait"),
+        shown=plans_of(store, order.planned) if order.planned else [],
     )  # fmt: skip
 
 
 def _grant(session: Session, secrets: Mapping[str, str]) -> dict[str, Any]:
     """What the kernel is told, through a pipe: never by argument, environment or file."""
-    names = ("runbook_hash", "approval", "self_approval", "break_glass", "irreversible", "wait")
+    names = ("runbook_hash", "approval", "self_approval", "break_glass", "irreversible", "wait", "shown")
     return {
         "run": session.run,
         "mode": session.mode,
@@ -352,13 +355,3 @@ def _writable_folder(config: Config) -> Path:
             f"no record can be written to {folder}: {error.strerror}", hint="free space there, or set records.folder"
         ) from error
     return folder
-
-
-def _notify(config: Config, order: Order, result: Result) -> None:
-    """Tell everyone configured, by their command, of a break-glass or of a run that holds its targets."""
-    message = json.dumps({**result.to_dict(), "runbook": order.runbook.name, "break_glass": order.break_glass})
-    for command in config["notify.commands"]:
-        try:
-            subprocess.run(command, input=message, text=True, timeout=30, check=True, stdout=subprocess.DEVNULL)
-        except (OSError, subprocess.SubprocessError) as error:
-            print(f"sretoolkit: {command} was not told: {error}", file=sys.stderr)
