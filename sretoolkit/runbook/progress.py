@@ -88,7 +88,7 @@ class Progress:
 
 
 def progress(store: Store, name: str, *, config: Config, usual: float | None = None) -> Progress:
-    """Look at a run, by its id or "last"; raises `JournalError` when there is none. ``usual`` saves asking for it again."""
+    """Look at a run, by its id or "last"; raises `JournalError` when there is none. ``usual`` is from `usual_seconds`."""
     run = load_run(store, name)
     entries = Journal(store, run.id, actor=None).entries()  # type: ignore[arg-type]
     told = [entry.payload["verb"] for entry in entries if entry.kind == "control" and not entry.payload["refused"]]
@@ -96,7 +96,7 @@ def progress(store: Store, name: str, *, config: Config, usual: float | None = N
     passed = [entry.payload for entry in entries if entry.kind == "passed-on"]
     return Progress(
         run, fold(entries), cells_of(run, entries, config), (run.ended or store.now()) - run.started,
-        usual_seconds(store, run) if usual is None else usual, stays[-1:] == ["pause"], passed[-1] if passed else {},
+        usual, stays[-1:] == ["pause"], passed[-1] if passed else {},
     )  # fmt: skip
 
 

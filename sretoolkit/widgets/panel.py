@@ -62,6 +62,10 @@ class Panel(widgets.VBox):
         """Wait until nothing is asked."""
         self._work.join(timeout)
 
+    def live(self, wanted: bool | None) -> bool:
+        """Whether to look again by itself: as one wants, or where somebody looks on."""
+        return attended() if wanted is None else wanted
+
     def say(self, text: str) -> None:
         """Tell something in a line; "" takes the last one away."""
         self.said.value = _status(escape(text)) if text else ""
@@ -73,8 +77,8 @@ class Panel(widgets.VBox):
         try:
             self.answer(order)
         except Exception as error:  # whatever it is, it is for whoever looks at the panel
-            self.said.value = _status(trouble(error))
             self.failed(order)
+            self.said.value = _status(trouble(error))
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         if attended():
