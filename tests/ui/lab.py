@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import sys
+import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ class Lab:
         quiet = folder / "settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
         quiet.parent.mkdir(parents=True)
         quiet.write_text(json.dumps(_QUIET))
+        self.home = folder
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self._process = Process(folder, "lab", ["env", *self._environment(), *self._command(port)])
@@ -59,8 +61,15 @@ class Lab:
             "--LabApp.expose_app_in_browser": True,
             "--LabApp.extension_manager": "readonly",
         }
-        switches = ["--no-browser", "--allow-root"]
-        return [sys.executable, "-m", "jupyterlab", *switches, *(f"{name}={value}" for name, value in options.items())]
+        switches = ["--no-browser"]
+        return [
+            sys.executable,
+            "-m",
+            "sretoolkit",
+            "lab",
+            *switches,
+            *(f"{name}={value}" for name, value in options.items()),
+        ]
 
     def write(self, name: str, *cells: str) -> None:
         """Put a notebook of code cells into the server's folder."""
@@ -92,6 +101,21 @@ class Lab:
         tab.page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.context", timeout=60_000)
         tab.page.evaluate(_READY)
         return tab
+
+    def launcher(self, browser: Browser, **context: Any) -> Tab:
+        """Open the whole of JupyterLab in a new browser context, at its launcher."""
+        tab = Tab(browser.new_context(viewport={"width": 1280, "height": 900}, **context), self.url)
+        tab.page.goto(f"{self.url}/lab?token={self._token}&reset")
+        tab.page.wait_for_selector(".jp-LauncherCard", timeout=60_000)
+        return tab
+
+    def ask(self, path: str, body: Mapping[str, Any] | None = None, *, token: str | None = None) -> Any:
+        """The server's JSON answer; raises `HTTPError` for one that is none."""
+        headers = {"Authorization": f"token {self._token if token is None else token}"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}/{path}", data=data, headers=headers)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.loads(answer.read())
 
     def close(self) -> None:
         """End the server."""
