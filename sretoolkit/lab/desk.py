@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from sretoolkit.config import Config
@@ -31,9 +32,13 @@ def cards(config: Config) -> list[dict[str, Any]]:
 
 
 def form(name: str, config: Config) -> tuple[str, dict[str, Any]]:
-    """The path and content of the notebook that holds a runbook's form; raises `RunbookError` when there is no such one."""
+    """The path and content of the notebook that holds a runbook's form; raises `RunbookError` when there is no such one.
+
+    Its kernel works in another folder than the server: a runbook of the server's own folder is named by its path.
+    """
     found = Runbook.find(name, config)
-    return f"{FOLDER}/{found.name}.ipynb", _panel(f"RunbookForm({found.name!r})", "RunbookForm")
+    named = found.name if found.path.parent.absolute() != Path.cwd() / "runbooks" else str(found.path.absolute())
+    return f"{FOLDER}/{found.name}.ipynb", _panel(f"RunbookForm({named!r})", "RunbookForm")
 
 
 def browser() -> tuple[str, dict[str, Any]]:

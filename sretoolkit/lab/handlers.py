@@ -179,7 +179,8 @@ def _proof() -> str:
         if each.state != "whole"
     ]
     facts = {"runs": len(proofs) - 1, "whole": sum(each.state == "whole" and bool(each.run) for each in proofs)}
-    return _framed(Report("The journal", found, facts=facts))
+    title = "The journal is broken" if not all(each.ok for each in proofs) else "The journal hangs together"
+    return _framed(Report(title, found, facts=facts))
 
 
 def _framed(report: Report) -> str:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from sretoolkit.config import Config
 from sretoolkit.journal import Entry, Journal, Run, find_runs, load_run
 from sretoolkit.journal.runs import RESUMABLE
-from sretoolkit.plan.history import PlanHistory, fold
+from sretoolkit.plan.history import IN_DOUBT, PlanHistory, fold
 from sretoolkit.plan.step import Step
 from sretoolkit.report import Finding, Report, Table
 from sretoolkit.runbook.notebook import source_of
@@ -36,7 +36,11 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Progress:
-    """What is known of one run now. ``usual`` is the seconds that earlier runs of this kind took, where there are any."""
+    """What is known of one run now.
+
+    ``usual`` is the seconds that earlier runs of this kind took, where there are any; ``passed_to`` who looks after it now
+    (to, note); ``undone_by`` the run that took it back.
+    """
 
     run: Run
     plans: list[PlanHistory]
@@ -45,6 +49,7 @@ class Progress:
     usual: float | None
     paused: bool
     passed_to: dict[str, Any]
+    undone_by: str
 
     @property
     def may(self) -> frozenset[str]:
@@ -63,7 +68,7 @@ class Progress:
             found |= {"approve", "continue"}
         elif self.run.state in RESUMABLE:
             found |= {"recover", "continue"} if self.run.state != "lost" or self.plans else {"recover"}
-        elif self.run.mode == "apply" and any(plan.to_undo for plan in self.plans):
+        elif self.run.mode == "apply" and not self.undone_by and any(plan.to_undo for plan in self.plans):
             found.add("undo")
         return frozenset(found)
 
@@ -77,6 +82,24 @@ class Progress:
         """Steps that cannot be taken back."""
         items = [item for plan in self.plans for item in plan.items if not item.is_gate]
         return [item.text for item in items if Step.from_dict(item.content).irreversible]
+
+    @property
+    def aftermath(self) -> str:
+        """How the changes of a run that was to make some stand now, in a line; "" while it goes on."""
+        if self.run.mode != "apply" or not self.run.closed:
+            return ""
+        if self.undone_by:
+            return f"All that it had changed was taken back by run {self.undone_by}."
+        items = [item for plan in self.plans for item in plan.items if not item.is_gate]
+        if any(item.status in IN_DOUBT for item in items):
+            return "Not all that was changed could be taken back: look at the steps in doubt."
+        if standing := sum(item.status == "done" for item in items):
+            return f"{standing} of {len(items)} changes were made and stand."
+        return (
+            "All that it had changed was taken back."
+            if any(i.status == "undone" for i in items)
+            else "It changed nothing."
+        )
 
     def report(self) -> Report:
         """The same for a record."""
@@ -94,9 +117,13 @@ def progress(store: Store, name: str, *, config: Config, usual: float | None = N
     told = [entry.payload["verb"] for entry in entries if entry.kind == "control" and not entry.payload["refused"]]
     stays = [verb for verb in told if verb in ("pause", "resume")]
     passed = [entry.payload for entry in entries if entry.kind == "passed-on"]
+    undone = store.read(
+        "SELECT id FROM runs WHERE undoes = :run AND state = 'completed' AND mode = 'apply'", run=run.id
+    )
     return Progress(
         run, fold(entries), cells_of(run, entries, config), (run.ended or store.now()) - run.started,
         usual, stays[-1:] == ["pause"], passed[-1] if passed else {},
+        str(undone[0]["id"]) if undone else "",
     )  # fmt: skip
 
 
@@ -108,7 +135,10 @@ def usual_seconds(store: Store, run: Run) -> float | None:
 
 
 def cells_of(run: Run, entries: Iterable[Entry], config: Config) -> list[Cell]:
-    """The code cells that were begun: from the record's file, which grows while the run goes on, else from the journal."""
+    """The cells that said something, or went wrong, or are at work.
+
+    They are read from the record's file, which grows while the run goes on; where that is not, the journal has their ends.
+    """
     ended = {entry.payload["cell"]: entry.payload for entry in entries if entry.kind == "cell"}
     notebook = _record(run, config)
     if notebook is None:
@@ -116,9 +146,10 @@ def cells_of(run: Run, entries: Iterable[Entry], config: Config) -> list[Cell]:
     found = []
     for at, cell in enumerate(notebook["cells"]):
         status = ended.get(at, {}).get("status") or cell["metadata"].get("papermill", {}).get("status", "pending")
-        if cell["cell_type"] == "code" and status not in ("pending", "not_run"):
+        said = _said(cell) if cell["cell_type"] == "code" else ""
+        if said or status not in ("pending", "not_run", "completed", "skipped"):
             first = source_of(cell).strip().split("\n")[0]
-            found.append(Cell(at + 1, first, status, ended.get(at, {}).get("seconds"), _said(cell)))
+            found.append(Cell(at + 1, first, status, ended.get(at, {}).get("seconds"), said))
     return found
 
 
@@ -150,7 +181,7 @@ def _said(cell: dict[str, Any]) -> str:
     parts = []
     for output in cell["outputs"]:
         if output["output_type"] == "error":
-            parts.append(f"{output['ename']}: {output['evalue']}")
+            parts.append(f"{output['ename']}: {output['evalue']}".rstrip(": "))
         else:
             text = output.get("text") or output.get("data", {}).get("text/plain", "")
             parts.append("".join(text))

@@ -16,7 +16,7 @@ from sretoolkit.runbook.parameters import Parameter
 from sretoolkit.secrets import Secret
 
 _STYLE = {"description_width": "11em"}
-_LAYOUT = widgets.Layout(width="34em", max_width="98%")
+_WORDS = {"timedelta": "90s, 5m, 1h30m", "Secret": "its reference, never the secret itself"}
 _WIDEST = 10_000  # a slider over more is no way to hit a number
 
 
@@ -29,13 +29,11 @@ class Field:
         kind = parameter.kind
         self.typed = not _is_picked(kind)
         self.control = _control(kind, config)
-        self.control.description = parameter.name
-        self.control.style = _STYLE
-        self.control.layout = _LAYOUT
+        self.control.layout = widgets.Layout(width="34em", max_width="98%")
         self.control.add_class(f"srt-field-{parameter.name}")
         self._hint = _hint(parameter)
         self.note = widgets.HTML()
-        self.box = widgets.VBox([self.control, self.note])
+        self.box = widgets.VBox([_labelled(self.control, parameter.name), self.note])
         if not parameter.required:
             self.show(kind.encode(parameter.default))
         self.tell("")
@@ -103,6 +101,17 @@ def _control(kind: Kind, config: Config) -> widgets.DOMWidget:
     return widgets.Text(placeholder=_example(kind), continuous_update=True)
 
 
+def _labelled(control: widgets.DOMWidget, name: str) -> widgets.DOMWidget:
+    """The control with its name before it; tags have no place for one, and get it beside them."""
+    control.description = name
+    if not isinstance(control, widgets.TagsInput):
+        control.style = _STYLE
+        return control
+    control.layout = widgets.Layout(width="22.5em", max_width="98%")
+    label = f'<div style="width:11em;text-align:right;margin-right:.4em">{escape(name)}</div>'
+    return widgets.HBox([widgets.HTML(label), control])
+
+
 def _is_picked(kind: Kind) -> bool:
     """Whether the control gives a value of the type, and not a text for it."""
     return bool(kind.choices or kind.name == "bool" or _slide(kind) or _is_tags(kind))
@@ -126,8 +135,9 @@ def _example(kind: Kind) -> str:
 
 def _hint(parameter: Parameter) -> str:
     units = [bound.unit for bound in parameter.kind.bounds if isinstance(bound, Range) and bound.unit]
-    kind = "" if parameter.kind.name in ("bool", *TEXTS) and not parameter.kind.bounds else f" ({parameter.kind})"
-    kind = kind if not (parameter.kind.choices or _is_tags(parameter.kind)) else ""
+    plain = parameter.kind.name in ("bool", "int", "float", *TEXTS) and not parameter.kind.bounds
+    picked = parameter.kind.choices or _is_tags(parameter.kind)
+    kind = "" if plain or picked else f" ({_WORDS.get(str(parameter.kind), parameter.kind)})"
     unit = f" in {units[0]}" if units and units[0] not in kind else ""
     return f"{parameter.help}{unit}{kind}"
 

@@ -9,15 +9,13 @@ _COLOURS: dict[str, Severity | None] = {
     "running": "low", "planned": "low", "completed": None, "undone": None, "awaiting_approval": "medium",
     "stopped": "medium", "aborted": "medium", "refused": "medium",
 }  # fmt: skip
+_TEXT = "margin:4px 0 4px 1em;max-height:24em;overflow:auto;line-height:1.35;white-space:pre"
 _MEANS = {
-    "planned": "nothing was changed",
-    "completed": "",
-    "awaiting_approval": "somebody else has to approve the plan below",
-    "lost": "its process is gone: Take back undoes what it had begun",
-    "held": "what it changed stands, and is kept from others: look, then Continue or Take back",
-    "stopped": "what it changed stands: Continue goes on, Take back undoes it",
-    "aborted": "it was ended by hand",
-    "undone": "all that it changed was taken back",
+    "planned": "Nothing was changed.",
+    "awaiting_approval": "Nothing is done before somebody else approves the plan below.",
+    "lost": "Its process is gone: Take back undoes what it had begun.",
+    "held": "What it changed is kept from others: look at it, then Continue or Take back.",
+    "stopped": "Continue goes on from here, Take back undoes what it did.",
 }
 
 
@@ -32,14 +30,14 @@ def headline(seen: Progress, now: float) -> str:
         _time(seen, now),
     ]
     lines = [f'<div style="margin:6px 0">{" · ".join(parts)}</div>']
-    if means := _MEANS.get(run.state, ""):
-        lines.append(f"<div>{escape(means)}</div>")
+    if said := " ".join(filter(None, [_MEANS.get(run.state, ""), seen.aftermath])):
+        lines.append(f"<div><b>{escape(said)}</b></div>")
     if run.error:
         lines.append(f'<div style="border-left:4px solid #c75000;padding:2px 10px">{escape(run.error)}</div>')
     if seen.passed_to:
         note = f": {seen.passed_to['note']}" if seen.passed_to["note"] else ""
         lines.append(f"<div>passed on to <b>{escape(seen.passed_to['to'])}</b>{escape(note)}</div>")
-    return f"{''.join(lines)}<div><small>run {escape(run.id)}</small></div>"
+    return f'<div style="line-height:1.5">{"".join(lines)}<div><small>run {escape(run.id)}</small></div></div>'
 
 
 def cell_html(cell: Cell, *, opened: bool) -> str:
@@ -47,12 +45,11 @@ def cell_html(cell: Cell, *, opened: bool) -> str:
     took = "" if cell.seconds is None else f" · {cell.seconds:.1f} s"
     head = f"cell {cell.number} · {escape(cell.status)}{took} · <code>{escape(cell.source[:90])}</code>"
     if not cell.text:
-        return f"<div>{head}</div>"
+        return f'<div style="line-height:1.5">{head}</div>'
     lines = "\n".join(escape(line) for line in cell.text.splitlines())
-    text = (
-        f'<pre style="margin:4px 0 4px 1em;max-height:24em;overflow:auto;line-height:1.35" tabindex="0">{lines}</pre>'
-    )
-    return f"<details{' open' if opened else ''}><summary>{head}</summary>{text}</details>"
+    text = f'<pre style="{_TEXT}" tabindex="0">{lines}</pre>'
+    fold = f'<details style="line-height:1.5"{" open" if opened else ""}>'
+    return f"{fold}<summary>{head}</summary>{text}</details>"
 
 
 def _time(seen: Progress, now: float) -> str:

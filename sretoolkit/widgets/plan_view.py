@@ -20,7 +20,7 @@ class PlanView(Panel):
     """Any plan. It is carried out in a thread, as a run of its own, on record; closing the browser does not end it.
 
     ``begin`` opens the run for it (of an undo, or under a demand for approval); without it a plain run is opened.
-    ``live`` False looks only when asked to; None looks who is there.
+    ``on_end`` is called when it is over. ``live`` False looks only when asked to; None looks who is there.
     """
 
     def __init__(
@@ -29,14 +29,16 @@ class PlanView(Panel):
         *,
         config: Config | None = None,
         begin: Callable[[], tuple[Plan, Session]] | None = None,
+        on_end: Callable[[], None] = lambda: None,
         live: bool | None = None,
     ) -> None:
         self.plan = plan
         self._config = config or Config.load()
         self._begin = begin or (lambda: (plan, own_session(plan.title, mode="apply", config=self._config)))
+        self._on_end = on_end
         self._live = live
         final = [step.describe() for step in plan.steps if step.irreversible]
-        self.shown = widgets.HTML(plan._repr_html_())
+        self.shown = widgets.HTML(f'<div style="line-height:1.4">{plan._repr_html_()}</div>')
         self.run = button("Run this plan", "play", "Carry out exactly what is shown", "warning")
         self.yes = widgets.Checkbox(description="also what cannot be taken back", indent=False)
         self.said = widgets.HTML()
@@ -61,6 +63,7 @@ class PlanView(Panel):
         with suppress(SREToolkitError):  # what it raises is told by the run that is shown
             run_alone(plan, session)
         view.look()
+        self._on_end()
 
     def record(self) -> Plan:
         """The plan."""

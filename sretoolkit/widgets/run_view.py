@@ -78,6 +78,7 @@ class RunView(Panel):
         for name, each in self.buttons.items():
             each.on_click(lambda _, name=name: self._press(name))
         self.passing.children[-1].on_click(lambda _: self.soon("hand over", who="press"))
+        self.head.add_class("srt-head")
         visible(self.passing, False)
         self.look()
         if self.live(live) and not (self.seen and self.seen.run.closed):
@@ -97,7 +98,8 @@ class RunView(Panel):
         put(self.head, headline(seen, self._store.now()))
         for name, each in self.buttons.items():
             visible(each, name in seen.may or (name == "record" and bool(seen.run.html)) or name == "pass")
-        put(self.plans, "".join(steps_table(plan)._repr_html_() for plan in seen.plans if plan.items))
+        tables = "".join(steps_table(plan)._repr_html_() for plan in seen.plans if plan.items)
+        put(self.plans, f'<div style="line-height:1.4">{tables}</div>')
         self._show_cells(seen)
         if ended and self.said.value:
             self.say("")
@@ -157,7 +159,7 @@ class RunView(Panel):
         def begin() -> Any:
             return undoing(self._store, self.run, config=self._config, mode="apply")
 
-        self.aside.children = (PlanView(plan, config=self._config, begin=begin, live=self._live),)
+        self.aside.children = (PlanView(plan, config=self._config, begin=begin, on_end=self.look, live=self._live),)
         self.say("")
 
     def _page(self) -> None:
@@ -180,9 +182,10 @@ class RunView(Panel):
 
     def _show_cells(self, seen: Progress) -> None:
         """One part a cell, of which only those that changed are drawn anew."""
-        while len(self.cells.children) < len(seen.cells):
-            self.cells.children = (*self.cells.children, widgets.HTML())
-        for place, cell in zip(self.cells.children, seen.cells, strict=False):
+        if missing := len(seen.cells) - len(self.cells.children):
+            more = [widgets.HTML() for _ in range(missing)]
+            self.cells.children = (*self.cells.children, *more)[: len(seen.cells)]
+        for place, cell in zip(self.cells.children, seen.cells, strict=True):
             put(place, cell_html(cell, opened=cell.number == seen.cells[-1].number))
 
 

@@ -119,7 +119,7 @@ class RunbookForm(Panel):
         risk = f"<b>risk:</b> {escape(about.get('risk', 'not said'))} · <b>owner:</b> {escape(about.get('owner', 'nobody'))}"
         return (
             f'<h3 style="margin:4px 0">{escape(self.runbook.title)} {kind}{asks}</h3>'
-            f"<div>{escape(about.get('purpose', ''))}</div><div style='margin:2px 0 8px'>{risk}</div>"
+            f"<div style='line-height:1.5'>{escape(about.get('purpose', ''))}<div style='margin:2px 0 8px'>{risk}</div></div>"
         )
 
     def _values(self) -> dict[str, Any] | None:
@@ -148,7 +148,9 @@ class RunbookForm(Panel):
         self.apply.disabled = not same or self._starting or (bool(final) and not self.yes.value)
         if planned and same:
             touched = ", ".join(planned.targets)
-            self.touches.value = f"<div>Apply touches: <b>{escape(touched)}</b></div>"
+            self.touches.value = (
+                f"<div>Read the steps below. Apply carries out exactly these, on <b>{escape(touched)}</b>.</div>"
+            )
         else:
             self.touches.value = ""
 

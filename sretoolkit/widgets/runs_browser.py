@@ -40,8 +40,7 @@ class RunsBrowser(Panel):
         self.target = widgets.Text(
             description="touched", placeholder="part of a target's name", continuous_update=False
         )
-        self.list = widgets.SelectMultiple(rows=12, layout=WIDE)
-        self.list.add_class("srt-monospace")
+        self.list = widgets.SelectMultiple(rows=10, layout=WIDE)
         self.show = button("Open", "folder-open", "Show the run that is picked", "primary")
         self.compare = button("Compare", "exchange", "What differs between the two that are picked")
         self.verify = button(
@@ -126,8 +125,8 @@ def _proof(proof: Any) -> Finding:
 
 def _line(run: Run) -> str:
     mode = "" if run.mode == "apply" else " (plan)"
-    ticket = f"  {run.ticket}" if run.ticket else ""
-    return f"{began(run)}  {run.state.replace('_', ' '):<17}  {run.runbook}{mode}  {run.who}{ticket}  {run.id[-6:]}"
+    parts = [began(run), run.state.replace("_", " "), f"{run.runbook}{mode}", run.who, run.ticket, run.id[-6:]]
+    return " · ".join(part for part in parts if part)
 
 
 def _words(run: Run) -> str:

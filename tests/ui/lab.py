@@ -22,6 +22,13 @@ _READY = """async () => {
 _QUIET = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
 
 
+class _Straight(urllib.request.HTTPRedirectHandler):
+    """A redirect, as to the login, is no answer."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Raise it as the error that it is here."""
+
+
 class Lab:
     """A server on a free port; `close` ends it and its kernels."""
 
@@ -48,6 +55,7 @@ class Lab:
             "IPYTHONDIR",
         }
         folders = {name: self._folder / name.lower() for name in sorted(names)}
+        folders |= {f"XDG_{name}_HOME": self._folder / name.lower() for name in ("STATE", "CONFIG", "DATA", "CACHE")}
         folders |= {"JUPYTERLAB_SETTINGS_DIR": self._folder / "settings", "HOME": self._folder}
         return [f"{name}={path}" for name, path in folders.items()]
 
@@ -114,7 +122,7 @@ class Lab:
         headers = {"Authorization": f"token {self._token if token is None else token}"}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.url}/{path}", data=data, headers=headers)
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.build_opener(_Straight).open(request, timeout=60) as answer:
             return json.loads(answer.read())
 
     def close(self) -> None:
@@ -156,6 +164,10 @@ class Tab:
     def outputs(self) -> Sequence[str]:
         """The text of every output."""
         return self.page.locator(".jp-OutputArea-output").all_inner_texts()
+
+    def abandon(self) -> None:
+        """End the page alone, as a browser that is closed."""
+        self._context.close()
 
     def close(self) -> None:
         """End the kernel and the page."""

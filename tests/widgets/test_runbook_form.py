@@ -145,11 +145,13 @@ def test_a_plan_is_applied_and_taken_back(changing: str, config: Config, world: 
     view.join(60)
     (undo,) = view.aside.children
     still = [world[name] for name in "abc"]
+    offered = shown(view)
     undo.run.click()
     undo.join(60)
 
     assert (["new"] * 3, ["new"] * 3, ["old"] * 3) == (done, still, [world[name] for name in "abc"])
-    assert "undo" in shown(view)
+    assert ("undo" in offered, "undo" in shown(view)) == (True, False)
+    assert "taken back by run" in view.head.value
     assert "completed" == until(undo.view, "completed").seen.run.state  # type: ignore[union-attr]
 
 

@@ -39,6 +39,7 @@
           await panel.sessionContext.session?.kernel?.info;
           shell.activateById(panel.id);
           await commands.execute("notebook:run-all-cells");
+          await panel.context.save(); // so that a reload of the page shows the panel again
         }
         return panel;
       }
