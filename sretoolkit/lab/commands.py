@@ -49,6 +49,7 @@ def panel_command(name: str, arguments: Sequence[str], config: Config) -> list[s
     path = _notebook(name) or _form(name, config)
     options = {
         "--Voila.ip": "127.0.0.1", "--Voila.token": secrets.token_urlsafe(24), "--VoilaConfiguration.template": "sretoolkit",
+        "--VoilaConfiguration.extension_denylist": "@jupyterlab/scheduler",
     }  # fmt: skip
     return [sys.executable, "-m", "voila", str(path), *_unless_given(options, arguments), *arguments]
 

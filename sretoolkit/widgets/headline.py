@@ -9,7 +9,7 @@ _COLOURS: dict[str, Severity | None] = {
     "running": "low", "planned": "low", "completed": None, "undone": None, "awaiting_approval": "medium",
     "stopped": "medium", "aborted": "medium", "refused": "medium",
 }  # fmt: skip
-_TEXT = "margin:4px 0 4px 1em;max-height:24em;overflow:auto;line-height:1.35;white-space:pre"
+_TEXT = "margin:4px 0 4px 1em;max-height:24em;overflow:auto;line-height:1.35;white-space:pre;font-family:monospace"
 _MEANS = {
     "planned": "Nothing was changed.",
     "awaiting_approval": "Nothing is done before somebody else approves the plan below.",

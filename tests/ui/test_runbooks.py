@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sretoolkit.clock import poll
 from tests.live.conftest import algorithm_of, netns, other
 from tests.ui.test_chart import assert_clean, keep
 
@@ -195,3 +196,28 @@ def test_the_palette_opens_records_proofs_and_runs(lab: Lab, browser: Browser) -
     keep(page, "runs")
     assert_clean(tab)
     tab.close()
+
+
+def test_a_job_is_made_in_labs_own_dialog_and_runs(lab: Lab, browser: Browser) -> None:
+    """From the palette: a copy of the runbook, the dialog of Lab's scheduler, and a run of ours in its list."""
+    tab = lab.launcher(browser)
+    page = tab.page
+    page.evaluate("void window.jupyterapp.commands.execute('sretoolkit:schedule', { runbook: 'pid1_health' })")
+    create = page.get_by_role("button", name="Create", exact=True)
+    create.wait_for(timeout=60_000)
+    page.locator("input[value*=pid1_health-]").first.wait_for()
+    page.locator("input[name=jobName]").fill("nightly look")
+    keep(page, "schedule")
+    create.click()
+    page.get_by_text("nightly look").first.wait_for(timeout=60_000)
+
+    def done() -> bool:
+        jobs = lab.ask("scheduler/jobs")["jobs"]
+        return any(job["name"] == "nightly look" and job["status"] == "COMPLETED" for job in jobs)
+
+    assert poll(done, timeout=90, interval=0.5), lab.ask("scheduler/jobs")
+    page.get_by_role("button", name="Reload").first.click()
+    page.get_by_text("Completed").first.wait_for(timeout=30_000)
+    keep(page, "jobs")
+    assert_clean(tab)
+    tab.abandon()

@@ -6,6 +6,7 @@
   const MARK = "M3 4h18v4H3zm0 6h11v4H3zm0 6h18v4H3zm14-6h4v4h-4z";
 
   async function extension() {
+    if (!shared["@jupyterlab/launcher"]) return { __esModule: true, default: [] }; // in Voilà there is nothing to add to
     const [{ ILauncher }, { ICommandPalette, InputDialog, showErrorMessage }, { LabIcon }, { ServerConnection }, { URLExt }] =
       await Promise.all(["launcher", "apputils", "ui-components", "services", "coreutils"].map(name => load(`@jupyterlab/${name}`)));
     const icon = new LabIcon({
@@ -73,10 +74,9 @@
       add("schedule", "Schedule a runbook…", async args => {
         const runbook = await pick("Schedule which runbook?", args);
         if (!runbook) return;
-        const panel = await open({ runbook, as: "copy" }, false);
-        await panel.revealed;
-        shell.activateById(panel.id);
-        await commands.execute("scheduling:create-from-notebook");
+        const { path } = await ask("open", { runbook, as: "copy" });
+        await commands.execute("filebrowser:go-to-path", { path }); // the dialog takes what is selected there
+        await commands.execute("scheduling:create-from-filebrowser");
       });
       add("runs", "Runs", () => open({ as: "runs" }, true), () => "What was run: search, open, compare, prove");
       add("record", "Open the last record", () =>
