@@ -31,8 +31,8 @@ def lab_command(arguments: Sequence[str]) -> list[str]:
     """JupyterLab on the working folder, with jobs run by our engine; an option that is given in ``arguments`` wins."""
     _require("jupyterlab", "JupyterLab")
     options = {"--ServerApp.ip": "127.0.0.1"}
-    if (Path("notebooks") / "00-start.ipynb").is_file():
-        options["--LabApp.default_url"] = "/lab/tree/notebooks/00-start.ipynb"
+    if Path("notebooks").is_dir():
+        options["--ServerApp.preferred_dir"] = str(Path("notebooks").absolute())
     if find_spec("jupyter_scheduler"):
         options["--Scheduler.execution_manager_class"] = "sretoolkit.lab.jobs.RunbookJob"
     if os.geteuid() == 0:

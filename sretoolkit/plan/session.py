@@ -73,6 +73,12 @@ def current() -> Session | None:
     return _own.get() or _current
 
 
+def configuration() -> Config:
+    """What the code here is to go by: the configuration of its run, else that of the user."""
+    session = current()
+    return session.config if session else Config.load()
+
+
 def own_session(
     title: str,
     *,

@@ -9,6 +9,7 @@ import ipywidgets as widgets
 from sretoolkit.config import Config
 from sretoolkit.hosts import Fleet
 from sretoolkit.hosts.inventory import INVENTORIES
+from sretoolkit.plan.session import configuration
 from sretoolkit.report import Report, Table
 from sretoolkit.widgets.panel import ROW, Panel, button
 
@@ -17,7 +18,7 @@ class FleetPicker(Panel):
     """The hosts of an inventory. `names` is what is picked, `fleet` the same as a `Fleet`; all that match, if nothing is."""
 
     def __init__(self, inventory: str = "static", *, config: Config | None = None) -> None:
-        self._config = config or Config.load()
+        self._config = config or configuration()
         self._tags: dict[str, frozenset[str]] = {}
         self.inventory = widgets.Dropdown(description="inventory", options=sorted(INVENTORIES), value=inventory)
         self.tag = widgets.Dropdown(description="tag", options=["all"])

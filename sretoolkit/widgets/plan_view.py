@@ -11,7 +11,7 @@ from sretoolkit.config import Config
 from sretoolkit.errors import SREToolkitError
 from sretoolkit.plan import Plan
 from sretoolkit.plan.execution import run_alone
-from sretoolkit.plan.session import Session, own_session
+from sretoolkit.plan.session import Session, configuration, own_session
 from sretoolkit.widgets.panel import ROW, Panel, button
 from sretoolkit.widgets.run_view import RunView
 
@@ -33,7 +33,7 @@ class PlanView(Panel):
         live: bool | None = None,
     ) -> None:
         self.plan = plan
-        self._config = config or Config.load()
+        self._config = config or configuration()
         self._begin = begin or (lambda: (plan, own_session(plan.title, mode="apply", config=self._config)))
         self._on_end = on_end
         self._live = live

@@ -14,7 +14,7 @@ from sretoolkit.journal import load_run
 from sretoolkit.plan.approval import approve
 from sretoolkit.plan.control import VERBS, tell_run
 from sretoolkit.plan.recovery import recover, reverse, undoing
-from sretoolkit.plan.session import rejoin
+from sretoolkit.plan.session import configuration, rejoin
 from sretoolkit.report import Report, escape
 from sretoolkit.runbook.comparison import files_of
 from sretoolkit.runbook.executor import EXECUTORS
@@ -57,7 +57,7 @@ class RunView(Panel):
         on_look: Callable[[Progress], None] = lambda seen: None,
         live: bool | None = None,
     ) -> None:
-        self._config = config or Config.load()
+        self._config = config or configuration()
         self._live = live
         self._on_look = on_look
         self._store = open_store(self._config)
@@ -73,7 +73,7 @@ class RunView(Panel):
         self.said, self.plans, self.cells = widgets.HTML(), widgets.HTML(), widgets.VBox()
         self.aside, self.page = widgets.VBox(), widgets.HTML()
         row = widgets.HBox(list(self.buttons.values()), layout=ROW)
-        parts = [self.head, row, self.passing, self.said, self.aside, self.plans, self.cells, self.page]
+        parts = [self.head, row, self.passing, self.said, self.page, self.aside, self.plans, self.cells]
         super().__init__(parts, name="run")
         for name, each in self.buttons.items():
             each.on_click(lambda _, name=name: self._press(name))

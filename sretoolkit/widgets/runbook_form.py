@@ -11,6 +11,7 @@ import ipywidgets as widgets
 from sretoolkit.config import Config
 from sretoolkit.errors import JournalError, ParameterError
 from sretoolkit.journal import find_runs, load_run
+from sretoolkit.plan.session import configuration
 from sretoolkit.report import Report, Table, badge, escape
 from sretoolkit.runbook.choices import discovered
 from sretoolkit.runbook.executor import EXECUTORS
@@ -35,7 +36,7 @@ class RunbookForm(Panel):
     """
 
     def __init__(self, runbook: str, *, config: Config | None = None, live: bool | None = None) -> None:
-        self._config = config or Config.load()
+        self._config = config or configuration()
         self._live = live
         self.runbook = Runbook.find(runbook, self._config)
         self._planned: Progress | None = None

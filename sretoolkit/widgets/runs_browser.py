@@ -8,6 +8,7 @@ import ipywidgets as widgets
 
 from sretoolkit.config import Config
 from sretoolkit.journal import Keys, Run, find_runs, load_run, verify_run, verify_store
+from sretoolkit.plan.session import configuration
 from sretoolkit.report import Finding, Report, Table
 from sretoolkit.runbook.comparison import compare
 from sretoolkit.runbook.progress import began
@@ -29,7 +30,7 @@ class RunsBrowser(Panel):
     """
 
     def __init__(self, *, config: Config | None = None, limit: int = 200, live: bool | None = None) -> None:
-        self._config = config or Config.load()
+        self._config = config or configuration()
         self._limit = limit
         self._live = live
         self._store = open_store(self._config)
