@@ -13,6 +13,7 @@ from sretoolkit.plan.control import Verb
 from sretoolkit.report import Report
 from sretoolkit.rollout.progress import say, status
 from sretoolkit.rollout.rollout import Rollout
+from sretoolkit.widgets.controls import control_buttons
 from sretoolkit.widgets.frontend import attended
 from sretoolkit.widgets.panel import ROW, Panel, button, put
 from sretoolkit.widgets.trouble import trouble
@@ -37,15 +38,7 @@ class RolloutPanel(Panel):
         self.back = button("Plan back", "undo", "Show the way back to the version before; changes nothing")
         self.apply = button("Apply", "play", "Carry out the plan that is shown", "warning")
         self.apply.disabled = True
-        self.verbs = {
-            verb: button(verb.capitalize(), icon, tooltip)
-            for verb, icon, tooltip in (
-                ("pause", "pause", "Stay where it is"),
-                ("resume", "forward", "Go on after a pause"),
-                ("promote", "check", "Let the open gate pass: your decision, on record"),
-                ("abort", "stop", "Stop, and take back all that was done"),
-            )
-        }
+        self.verbs = control_buttons("pause", "resume", "promote", "abort")
         self.said = widgets.HTML()
         self.now = widgets.HTML()
         self.picture = widgets.HTML()

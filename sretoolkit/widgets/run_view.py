@@ -23,17 +23,13 @@ from sretoolkit.runbook.relay import pass_on
 from sretoolkit.runbook.request import Request
 from sretoolkit.runbook.resume import resumed
 from sretoolkit.store import open_store
+from sretoolkit.widgets.controls import control_buttons
 from sretoolkit.widgets.headline import cell_html, headline
 from sretoolkit.widgets.panel import ROW, Panel, button, put, visible
 
 _FRAME = "width:100%;height:70vh;border:1px solid #8884"
 _EVERY = 0.5  # seconds between two looks while a run goes on
 _BUTTONS = (
-    ("abort", "Abort", "stop", "danger", "End it now, and take back all that it did"),
-    ("pause", "Pause", "pause", "", "Stay where it is, before the next step"),
-    ("resume", "Resume", "forward", "primary", "Go on after a pause"),
-    ("promote", "Promote", "check", "", "Let the open gate pass: your decision, on record"),
-    ("skip", "Skip a step", "step-forward", "", "Leave out the next step"),
     ("approve", "Approve", "check", "success", "Say yes to exactly the plan below; who asked for it cannot"),
     ("continue", "Continue", "play", "warning", "Go on with it, from where it stands"),
     ("recover", "Take back", "undo", "danger", "Take back all that it changed"),
@@ -66,7 +62,8 @@ class RunView(Panel):
         self._usual = usual_seconds(self._store, found)
         self.seen: Progress | None = None
         self.head = widgets.HTML()
-        self.buttons = {name: button(text, icon, tip, style) for name, text, icon, style, tip in _BUTTONS}
+        self.buttons = control_buttons("abort", "pause", "resume", "promote", "skip")
+        self.buttons |= {name: button(text, icon, tip, style) for name, text, icon, style, tip in _BUTTONS}
         self.to = widgets.Text(placeholder="who is on call next", description="to")
         self.note = widgets.Text(placeholder="what they should know", description="note")
         self.passing = widgets.HBox([self.to, self.note, button("Hand over", "share", "Write it down, and tell them")])

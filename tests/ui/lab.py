@@ -19,7 +19,6 @@ _READY = """async () => {
   await w.context.ready; await w.revealed; await w.sessionContext.ready;
   await w.sessionContext.session.kernel.info;
 }"""
-_QUIET = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
 
 
 class _Straight(urllib.request.HTTPRedirectHandler):
@@ -37,9 +36,6 @@ class Lab:
         self.work.mkdir()
         self._token = secrets.token_hex(16)
         self._folder = folder
-        quiet = folder / "settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
-        quiet.parent.mkdir(parents=True)
-        quiet.write_text(json.dumps(_QUIET))
         self.home = folder
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
