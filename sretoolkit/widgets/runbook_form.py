@@ -41,6 +41,7 @@ class RunbookForm(Panel):
         self.runbook = Runbook.find(runbook, self._config)
         self._planned: Progress | None = None
         self._starting = False
+        self._before: RunView | None = None
         self.fields = {item.name: Field(item, self._config) for item in self.runbook.parameters.items}
         self._changes = self.runbook.metadata.get("changes") is not False
         self.ticket = widgets.Text(description="ticket", placeholder="the incident that this belongs to; optional")
@@ -161,6 +162,7 @@ class RunbookForm(Panel):
             return
         planned = self._planned.run.id if mode == "apply" and self._planned else ""
         self._starting, self._planned = True, None
+        self._before, self.place.children = self.view, ()  # how an earlier run ended is not how this one stands
         self._refresh()
         self.say("starting …")
         self.soon((mode, values, planned, self.yes.value))
@@ -177,10 +179,10 @@ class RunbookForm(Panel):
         self._show(request.id)
 
     def _show(self, run: str) -> None:
-        before = self.view
         self.place.children = (RunView(run, config=self._config, on_look=self._looked, live=self._live),)
-        if before:
-            before.close()
+        if self._before:
+            self._before.close()
+            self._before = None
 
     def _looked(self, seen: Progress) -> None:
         """A plan that was shown and has something to do may be applied."""

@@ -127,7 +127,7 @@ class Lab:
 
 
 class Tab:
-    """One page; ``errors`` holds what the console complained of, ``strangers`` every request to another place."""
+    """One page; ``errors`` holds what the console complained of, ``strangers`` every request to elsewhere, which is stopped."""
 
     def __init__(self, context: BrowserContext, home: str) -> None:
         self._context = context
@@ -135,6 +135,7 @@ class Tab:
         self.errors: list[str] = []
         self.strangers: list[str] = []
         context.on("request", self._requested)
+        context.route(lambda url: not url.startswith(self._homes), lambda route: route.abort())
         self.page: Page = context.new_page()
         self.page.on("console", self._told)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
