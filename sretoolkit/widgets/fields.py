@@ -14,9 +14,11 @@ from sretoolkit.runbook.choices import choices
 from sretoolkit.runbook.kinds import TEXTS, Kind, Range
 from sretoolkit.runbook.parameters import Parameter
 from sretoolkit.secrets import Secret
+from sretoolkit.widgets.panel import ROW, visible
 
 _STYLE = {"description_width": "11em"}
 _WORDS = {"timedelta": "90s, 5m, 1h30m", "Secret": "its reference, never the secret itself"}
+_ADD = "add …"
 _WIDEST = 10_000  # a slider over more is no way to hit a number
 
 
@@ -33,7 +35,11 @@ class Field:
         self.control.add_class(f"srt-field-{parameter.name}")
         self._hint = _hint(parameter)
         self.note = widgets.HTML()
-        self.box = widgets.VBox([_labelled(self.control, parameter.name), self.note])
+        self.more = widgets.Dropdown(options=[_ADD], layout=widgets.Layout(width="11em"), tooltip="Add a known name")
+        self.more.observe(lambda change: self._add(change["new"]), "value")
+        line = widgets.HBox([_labelled(self.control, parameter.name), self.more], layout=ROW)
+        self.box = widgets.VBox([line, self.note])
+        self.offer(choices(kind, config))
         if not parameter.required:
             self.show(kind.encode(parameter.default))
         self.tell("")
@@ -56,8 +62,16 @@ class Field:
 
     def offer(self, names: list[str]) -> None:
         """More to pick from."""
-        if isinstance(self.control, widgets.Combobox):
-            self.control.options = tuple(dict.fromkeys([*self.control.options, *names]))
+        part = self.more if _is_tags(self.parameter.kind) else self.control
+        if isinstance(part, widgets.Combobox) or part is self.more:
+            part.options = tuple(dict.fromkeys([*part.options, *names]))
+        visible(self.more, len(self.more.options) > 1)
+
+    def _add(self, name: str) -> None:
+        """Put a picked name among the tags."""
+        if name != _ADD:
+            self.control.value = [*(each for each in self.control.value if each != name), name]
+            self.more.value = _ADD
 
     def tell(self, fault: str) -> None:
         """Show what is wrong, or the help when nothing is."""
@@ -97,7 +111,7 @@ def _control(kind: Kind, config: Config) -> widgets.DOMWidget:
         return widgets.TagsInput(allow_duplicates=False, placeholder="type, then Enter")
     if kind.name == "Secret" or known:
         place = "env:NAME, file:/path, keyring:service/user or vault:path#key" if kind.name == "Secret" else ""
-        return widgets.Combobox(options=known, ensure_option=False, placeholder=place, continuous_update=False)
+        return widgets.Combobox(ensure_option=False, placeholder=place, continuous_update=False)
     return widgets.Text(placeholder=_example(kind), continuous_update=True)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +21,7 @@ from sretoolkit.runbook.run import Order
 from sretoolkit.store import Store
 from sretoolkit.widgets import RunsBrowser, RunView
 from tests.plan.steps import Folder
+from tests.runbook.desk import CHANGING
 from tests.widgets.watching import looked, shown, until
 
 Write = Callable[..., Path]
@@ -103,8 +106,6 @@ def test_the_next_run_says_how_long_it_usually_takes(write_notebook: Write, conf
 
 def test_a_run_that_waits_says_who_may_go_on(write_notebook: Write, config: Config, world: Folder) -> None:
     """Whoever asked for it cannot approve it, and is told so; Continue without an approval waits again."""
-    from tests.runbook.desk import CHANGING
-
     path = write_notebook(*CHANGING, approval=True)
     view = until(RunView(start(path, config, folder=str(world.path)), config=config, live=False), "awaiting_approval")
     view.buttons["approve"].click()
@@ -112,6 +113,36 @@ def test_a_run_that_waits_says_who_may_go_on(write_notebook: Write, config: Conf
 
     assert {"approve", "continue", "record", "pass"} == shown(view)
     assert "asked for this run and cannot approve it" in view.said.value
+    assert ["old"] * 3 == [world[name] for name in "abc"]
+
+
+def test_an_approved_run_goes_on(write_notebook: Write, config: Config, world: Folder) -> None:
+    """Approve and Continue, where the runbook lets one person do both: the same run, carried out by a new process."""
+    path = write_notebook(*CHANGING, approval=True, self_approval=True)
+    view = until(RunView(start(path, config, folder=str(world.path)), config=config, live=False), "awaiting_approval")
+    for name in ("approve", "continue"):
+        view.buttons[name].click()
+        view.join(60)
+    until(view, "completed")
+
+    assert ["new"] * 3 == [world[name] for name in "abc"]
+
+
+def test_a_lost_run_is_taken_back(changing: str, config: Config, world: Folder) -> None:
+    """Its process was killed in the middle: it is said, and one button undoes what it had begun."""
+    world.tell("b.do", "hang")
+    view = RunView(start(changing, config, folder=str(world.path)), config=config, live=False)
+    assert poll((world.path / "b.hanging").exists, timeout=60)
+    assert view.seen is not None
+    os.kill(view.seen.run.process.pid, signal.SIGKILL)
+    until(view, "lost")
+    seen = shown(view)
+    (world.path / "b.do").unlink()
+    view.buttons["recover"].click()
+    view.join(60)
+
+    assert {"recover", "continue", "pass"} == seen
+    assert "undone" in until(view, "undone").head.value
     assert ["old"] * 3 == [world[name] for name in "abc"]
 
 

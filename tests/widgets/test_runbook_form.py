@@ -25,6 +25,7 @@ colour: Literal["red", "green"] = "green"  # of the flag
 percent: Annotated[int, Range(1, 50, "%")] = 5  # share of the fleet
 name: Annotated[str, Regex("[a-z]+")] = "shop"  # lower case
 groups: list[str] = ["a", "b"]  # which
+hosts: list[HostName] = ["localhost"]  # on which
 wait: timedelta = timedelta(minutes=5)  # patience
 limit: int | None = None  # at most
 host: HostName = "localhost"  # where
@@ -53,13 +54,22 @@ def test_each_type_has_the_control_that_fits(kinds: RunbookForm) -> None:
 
     assert {
         "dry": "Checkbox", "colour": "Dropdown", "percent": "IntSlider", "name": "Text", "groups": "TagsInput",
-        "wait": "Text", "limit": "Text", "host": "Combobox", "source": "Combobox", "token": "Combobox",
+        "hosts": "TagsInput", "wait": "Text", "limit": "Text", "host": "Combobox", "source": "Combobox", "token": "Combobox",
     } == controls  # fmt: skip
     assert ("5m", "none", 5, ["a", "b"]) == (values["wait"], values["limit"], values["percent"], values["groups"])
     assert ("localhost", "web1") == kinds.fields["host"].control.options
     assert "env:SHOP_TOKEN" in kinds.fields["token"].control.options
     assert "&lt;b&gt;Kinds" in kinds.children[0].value
     assert "only reads" in kinds.children[0].value
+
+
+def test_known_names_are_picked_into_a_list(kinds: RunbookForm) -> None:
+    """Hosts of the configuration are offered beside the tags; a list of free texts offers none."""
+    hosts, groups = kinds.fields["hosts"], kinds.fields["groups"]
+    hosts.more.value = "web1"
+
+    assert ["localhost", "web1"] == hosts.control.value
+    assert ("add …", "none") == (hosts.more.value, groups.more.layout.display)
 
 
 @pytest.mark.parametrize(
