@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -170,9 +171,16 @@ def _record(run: Run, config: Config) -> dict[str, Any] | None:
     folder = Path(config["records.folder"]).expanduser()
     path = Path(run.notebook) if run.notebook else folder / f"{run.id}-{run.runbook}.ipynb"
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        about = path.stat()
+        return _parsed(path, about.st_mtime_ns, about.st_size)
     except (OSError, ValueError):
         return None
+
+
+@lru_cache(maxsize=4)
+def _parsed(path: Path, changed: int, size: int) -> dict[str, Any]:
+    """The file as it was at that moment: it is looked at twice a second, and may be large."""
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return content
 
 

@@ -9,7 +9,7 @@ import ipywidgets as widgets
 from sretoolkit.config import Config
 from sretoolkit.journal import Keys, Run, find_runs, load_run, verify_run, verify_store
 from sretoolkit.plan.session import configuration
-from sretoolkit.report import Finding, Report, Table
+from sretoolkit.report import Finding, Report, Table, escape
 from sretoolkit.runbook.comparison import compare
 from sretoolkit.runbook.progress import began
 from sretoolkit.store import open_store
@@ -47,10 +47,10 @@ class RunsBrowser(Panel):
         self.verify = button(
             "Verify", "check-square-o", "Prove the journal of what is picked; of everything, if nothing is"
         )
-        self.said, self.place = widgets.HTML(), widgets.VBox()
+        self.said, self.count, self.place = widgets.HTML(), widgets.HTML(), widgets.VBox()
         search = widgets.HBox([self.word, self.state, self.target], layout=ROW)
         row = widgets.HBox([self.show, self.compare, self.verify], layout=ROW)
-        super().__init__([search, self.list, row, self.said, self.place], name="runs")
+        super().__init__([search, self.list, self.count, row, self.said, self.place], name="runs")
         for field in (self.word, self.state, self.target):
             field.observe(lambda _: self.soon("list", who="list"), "value")
         self.list.observe(lambda _: self._enable(), "value")
@@ -64,6 +64,8 @@ class RunsBrowser(Panel):
         """Read the list anew; what is picked stays so."""
         runs = find_runs(self._store, state=self.state.value, target=self.target.value.strip(), limit=self._limit)
         word = self.word.value.strip().lower()
+        most = f"the newest {self._limit} are searched: narrow by state or target" if len(runs) == self._limit else ""
+        put(self.count, escape(most))
         options = [(_line(run), run.id) for run in runs if word in _words(run)]
         if tuple(options) != self.list.options:
             kept = [run for run in self.list.value if run in {name for _, name in options}]
