@@ -45,7 +45,7 @@ def test_the_tour_is_walked_by_run_all_and_two_clicks(lab: Lab, browser: Browser
     page.locator(".srt-runs select[multiple] option", has_text="pid1_health").first.wait_for(
         state="attached", timeout=30_000
     )
-    page.locator(".srt-runs").scroll_into_view_if_needed()
+    page.locator(".srt-runs select[multiple]").hover()
     keep(page, "tour-runs")
     assert [] == page.evaluate(UNLABELLED)
     assert_clean(tab)
@@ -62,6 +62,8 @@ def test_hosts_are_picked_and_a_report_is_narrowed(lab: Lab, browser: Browser) -
     page.wait_for_function("document.querySelectorAll('.srt-fleet select[multiple] option').length === 2")
     page.locator(".srt-fleet select[multiple]").focus()
     page.keyboard.press("ArrowDown")
+    page.keyboard.press("d")
+    page.keyboard.press("d")
     says(page, "1 of 3 hosts", ".srt-fleet")
     says(page, "PID 1 health of localhost", ".srt-report")
     keep(page, "panels")

@@ -5,6 +5,14 @@
   const load = async name => (await Object.values(shared[name])[0].get())();
   const MARK = "M3 4h18v4H3zm0 6h11v4H3zm0 6h18v4H3zm14-6h4v4h-4z";
 
+  // In a notebook's command mode JupyterLab takes plain keys for itself, also where a list, slider or button of a panel has
+  // the focus: an arrow would leave the panel, and "d d" delete its cell.
+  window.addEventListener("keydown", event => {
+    const { target } = event;
+    if (target instanceof Element && target.closest(".jp-Notebook [class*='srt-']"))
+      target.toggleAttribute("data-lm-suppress-shortcuts", !(event.ctrlKey || event.metaKey || event.altKey));
+  }, true);
+
   async function extension() {
     if (!shared["@jupyterlab/launcher"]) return { __esModule: true, default: [] }; // in Voilà there is nothing to add to
     const [{ ILauncher }, { ICommandPalette, InputDialog, showErrorMessage }, { LabIcon }, { ServerConnection }, { URLExt }] =
