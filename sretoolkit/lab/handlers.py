@@ -67,6 +67,7 @@ class Open(_Answer):
         kind, name = self.given("as"), self.given("runbook")
 
         def made() -> tuple[str, dict[str, Any]]:
+            """The path and the content."""
             if kind == "runs":
                 return desk.browser()
             config = Config.load()
@@ -98,6 +99,7 @@ class PassOn(_Answer):
         run, to, note = (self.given(name) for name in ("run", "to", "note"))
 
         def told() -> dict[str, str]:
+            """The run that was passed on."""
             config = Config.load()
             with open_store(config) as store:
                 return {"run": pass_on(store, run or "last", to, note, config=config)}
