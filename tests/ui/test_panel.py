@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from tests.ui.test_chart import assert_clean, keep
-from tests.ui.test_runbooks import button, says
+from tests.ui.test_runbooks import button, press, says
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -25,8 +25,7 @@ def test_a_runbook_is_run_from_a_page_of_buttons(browser: Browser, tmp_path: Pat
     try:
         tab = panel.open(browser)
         tab.page.wait_for_selector(".srt-form", timeout=60_000)
-        button(tab.page, "Run").click()
-        says(tab.page, "running")
+        press(tab.page, "Run", "running")
         assert_clean(tab)
         tab.abandon()
         again = panel.open(browser)

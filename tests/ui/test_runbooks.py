@@ -63,6 +63,31 @@ def says(page: Page, text: str, within: str = ".srt-form .srt-head") -> None:
     )
 
 
+def run_ids(page: Page) -> list[str]:
+    """The run that a form shows, if it shows one."""
+    return page.locator(".srt-form .srt-head small").all_inner_texts()
+
+
+def comes_to(page: Page, state: str, before: list[str]) -> None:
+    """Wait until another run than before is shown, and is in this state."""
+    page.wait_for_function(
+        """([state, before]) => {
+          const head = document.querySelector('.srt-form .srt-head');
+          const id = head?.querySelector('small')?.innerText;
+          return id && !before.includes(id) && head.innerText.includes(state);
+        }""",
+        arg=[state, before],
+        timeout=60_000,
+    )
+
+
+def press(page: Page, text: str, state: str) -> None:
+    """Press a button that starts a run, and wait until that run is in this state."""
+    before = run_ids(page)
+    button(page, text).click()
+    comes_to(page, state, before)
+
+
 def opened(lab: Lab, browser: Browser, card: str) -> Tab:
     """The launcher, and a click on a card."""
     tab = lab.launcher(browser)
@@ -85,18 +110,15 @@ def test_a_change_is_planned_applied_aborted_and_taken_back(lab: Lab, browser: B
     page.locator(".srt-field-host input").press("Tab")
     page.locator(".srt-field-algorithm input").fill(other)
     keep(page, "form")
-    button(page, "Plan").click()
-    says(page, "planned")
+    press(page, "Plan", "planned")
     keep(page, "form-planned")
     button(page, "Apply").click()
     button(page, "Abort").click(timeout=30_000)
     says(page, "aborted")
     keep(page, "form-aborted")
     assert "reno" == algorithm_of(netns)
-    button(page, "Plan").click()
-    says(page, "planned")
-    button(page, "Apply").click()
-    says(page, "completed")
+    press(page, "Plan", "planned")
+    press(page, "Apply", "completed")
     keep(page, "form-applied")
     assert other == algorithm_of(netns)
     button(page, "Undo").click()
@@ -117,8 +139,7 @@ def test_a_reload_finds_the_run_and_so_does_another_browser(lab: Lab, browser: B
     first = lab.launcher(browser)
     first.page.locator(WAIT).click()
     first.page.wait_for_selector(".srt-form", timeout=60_000)
-    button(first.page, "Run").click()
-    says(first.page, "running")
+    press(first.page, "Run", "running")
     first.page.goto(f"{lab.url}/lab/tree/desk/wait.ipynb")
     says(first.page, "running")
     second = lab.launcher(browser)
@@ -149,8 +170,9 @@ def test_it_is_driven_by_keyboard_in_the_dark(lab: Lab, browser: Browser) -> Non
         if names[-1] == "Run":
             break
     assert "Run" == names[-1], names
+    before = run_ids(page)
     page.keyboard.press("Space")
-    says(page, "completed")
+    comes_to(page, "completed", before)
     keep(page, "dark")
     assert [] == page.evaluate(UNLABELLED)
     assert 4.5 <= min(page.evaluate(CONTRASTS))
@@ -168,8 +190,7 @@ def test_the_palette_opens_records_proofs_and_runs(lab: Lab, browser: Browser) -
     """The newest record and the verified journal, in frames without rights; a run is handed over and seen to be."""
     tab = opened(lab, browser, ".jp-LauncherCard[title^='Find containers']")
     page = tab.page
-    button(page, "Run").click()
-    says(page, "completed")
+    press(page, "Run", "completed")
     tab.command("sretoolkit:record")
     record = page.frame_locator("iframe[src*='sretoolkit/record']")
     record.get_by_text("PID 1 health").first.wait_for(timeout=30_000)

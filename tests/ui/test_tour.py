@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from tests.ui.test_chart import assert_clean, keep
-from tests.ui.test_runbooks import button, says
+from tests.ui.test_runbooks import button, press, says
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -37,8 +37,7 @@ def test_the_tour_is_walked_by_run_all_and_two_clicks(lab: Lab, browser: Browser
     tab.run()
     page = tab.page
     page.wait_for_selector(".srt-form", timeout=60_000)
-    button(page, "Run").click()
-    says(page, "completed")
+    press(page, "Run", "completed")
     keep(page, "tour")
     button(page, "Record").click()
     page.frame_locator("iframe[title=record]").get_by_text("PID 1 health").first.wait_for(timeout=30_000)
