@@ -6,12 +6,11 @@ import json
 import os
 import secrets
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from sretoolkit.config import Config
+from sretoolkit.config import Config, state_folder
 from sretoolkit.errors import ConfigError, RunbookError
 from sretoolkit.lab import desk
 
@@ -71,9 +70,10 @@ def _notebook(name: str) -> Path | None:
 
 
 def _form(name: str, config: Config) -> Path:
-    """A notebook with the runbook's form, in a folder that only this user reads."""
+    """A notebook with the runbook's form, in this user's state folder."""
     path, content = desk.form(name, config)
-    folder = Path(tempfile.mkdtemp(prefix="sretoolkit-panel-"))
+    folder = state_folder() / "panels"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = folder / Path(path).name
     file.write_text(json.dumps(content), encoding="utf-8")
     return file
