@@ -170,12 +170,12 @@ def plain(value: Any) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def badge(severity: Severity | None) -> str:
-    """A coloured word for a severity; "ok" for none."""
-    colour, word = (_COLOUR[severity], severity) if severity else ("#1b7f3b", "ok")
+def badge(severity: Severity | None, word: str = "") -> str:
+    """A coloured word for a severity; "ok" for none, or a word of one's own."""
+    colour, usual = (_COLOUR[severity], severity) if severity else ("#1b7f3b", "ok")
     return (
         f'<span style="background:{colour};color:#fff;border-radius:3px;padding:1px 7px;'
-        f'font-size:85%;font-weight:600">{word}</span>'
+        f'font-size:85%;font-weight:600">{escape(word or usual)}</span>'
     )
 
 

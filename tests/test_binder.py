@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -36,3 +39,20 @@ def test_binder_runs_our_hooks(dockerfile: str) -> None:
 def test_binder_uses_a_supported_python() -> None:
     """runtime.txt names a Python that the package supports."""
     assert "python-3.11" == (REPOSITORY / "binder" / "runtime.txt").read_text().strip()
+
+
+def test_a_binder_session_opens_on_the_first_notebook(tmp_path: Path) -> None:
+    """What postBuild leaves in the home folder, and that the notebook is there."""
+    subprocess.run(
+        ["sh", str(REPOSITORY / "binder" / "postBuild")],
+        env={"HOME": str(tmp_path), "PATH": os.environ["PATH"]},
+        check=True,
+        timeout=30,
+    )
+
+    written = json.loads((tmp_path / ".jupyter" / "jupyter_server_config.json").read_text())
+    address = written["LabApp"]["default_url"]
+    assert (REPOSITORY / address.removeprefix("/lab/tree/")).is_file()
+    assert {"fetchNews": "false", "checkForUpdates": False} == json.loads(
+        next(tmp_path.rglob("notification.*")).read_text()
+    )

@@ -41,14 +41,17 @@ BOTTOM = (
 )
 LAYERS = [
     ("cli",),
-    ("server", "widgets"),
+    ("server", "widgets", "lab"),
     ("runbook",),
     ("pid1", "rollout", "provision", "review"),
     ("hosts", "metrics", "measure"),
     BOTTOM,
 ]
 LAYER = {room: len(LAYERS) - number for number, rooms in enumerate(LAYERS) for room in rooms}
-ONLY_IN = {"papermill": "runbook", "ipywidgets": "widgets", "anywidget": "widgets", "click": "cli", "rich": "cli"}
+ONLY_IN = {
+    "papermill": "runbook", "ipywidgets": "widgets", "anywidget": "widgets", "click": "cli", "rich": "cli",
+    "jupyter_server": "lab", "jupyter_scheduler": "lab", "tornado": "lab",
+}  # fmt: skip
 HEAVY = (
     "pandas", "numpy", "kubernetes", "fabric", "paramiko", "papermill", "ipywidgets", "anywidget", "sqlalchemy",
     "jupyter_client", "nbformat", "prometheus_api_client", "requests", "rich",

@@ -1,4 +1,4 @@
-"""``config``, ``doctor``, ``lab`` and ``version``."""
+"""``config``, ``doctor`` and ``version``."""
 
 from __future__ import annotations
 
@@ -45,27 +45,6 @@ def doctor_command(ctx: click.Context, as_json: bool) -> None:
     else:
         print_text(str(report))
     ctx.exit(0 if report.ok else 1)
-
-
-@click.command("lab", context_settings={"ignore_unknown_options": True})
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def lab_command(arguments: tuple[str, ...]) -> None:
-    """Open JupyterLab on the notebooks: loopback only, token on. Further arguments go to `jupyter lab`."""
-    import os
-    import sys
-    from importlib.util import find_spec
-    from pathlib import Path
-
-    from sretoolkit.errors import ConfigError
-
-    if find_spec("jupyterlab") is None:
-        raise ConfigError("JupyterLab is not installed", hint="pip install 'sretoolkit[lab]'")
-    root = ["--allow-root"] if os.geteuid() == 0 else []
-    folder = Path.cwd() / "notebooks"
-    tree = [f"--ServerApp.preferred_dir={folder}"] if folder.is_dir() else []
-    os.execv(  # noqa: S606 - this process becomes JupyterLab
-        sys.executable, [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", *root, *tree, *arguments]
-    )
 
 
 @click.command("version")

@@ -11,6 +11,7 @@ from sretoolkit.cli.runs import complete_run
 
 if TYPE_CHECKING:
     from sretoolkit.config import Config
+    from sretoolkit.plan.session import Mode
 
 
 @click.command("recover")
@@ -95,36 +96,17 @@ def _print_cron_job(image: str, namespace: str) -> None:
 @click.pass_context
 def undo_command(ctx: click.Context, run: str, plan_only: bool, force: bool, ticket: str, as_json: bool) -> None:
     """Take back what a finished run changed, newest first, in a run of its own."""
-    from sretoolkit.actor import Actor
     from sretoolkit.cli.output import print_json, print_text
     from sretoolkit.config import Config
-    from sretoolkit.errors import PlanError
-    from sretoolkit.journal import Journal, load_run
-    from sretoolkit.journal.runs import RESUMABLE
     from sretoolkit.plan.execution import run_alone
-    from sretoolkit.plan.recovery import reverse
-    from sretoolkit.plan.session import own_session, rejoin
+    from sretoolkit.plan.recovery import undoing
     from sretoolkit.store import open_store
 
     config = Config.load()
     with open_store(config) as store:
-        found = load_run(store, run)
-        if found.state in (*RESUMABLE, "running"):
-            raise PlanError(
-                f"run {found.id} is not over: it is {found.state}", hint=f"`sretoolkit recover {found.id}` undoes it"
-            )
-        plan = reverse(rejoin(store, found.id, config=config), force=force)
-        demands = Journal(store, found.id, actor=Actor.current(config)).entries()[0].payload["demands"]
+        mode: Mode = "plan" if plan_only else "apply"
+        plan, session = undoing(store, run, config=config, mode=mode, force=force, ticket=ticket)
         print_text("" if as_json else str(plan))
-        session = own_session(
-            plan.title,
-            mode="plan" if plan_only else "apply",
-            config=config,
-            store=store,
-            undoes=found.id,
-            ticket=ticket,
-            demands=demands,
-        )
         outcome = run_alone(plan, session)
     if as_json:
         print_json({"run": outcome.run, "state": outcome.state, "items": outcome.rows})

@@ -119,8 +119,6 @@ def show_command(name: str, schema: bool, as_json: bool) -> None:
 @json_option
 def report_command(run: str, as_json: bool) -> None:
     """Say where a run's record is, and whether its files are still what the journal says."""
-    from pathlib import Path
-
     from sretoolkit.cli.output import print_json
     from sretoolkit.config import Config
     from sretoolkit.errors import RunbookError
@@ -129,7 +127,7 @@ def report_command(run: str, as_json: bool) -> None:
 
     config = Config.load()
     with open_store(config) as store:
-        files = files_of(store, run, Path(config["records.folder"]).expanduser())
+        files = files_of(store, run, config)
     if as_json:
         print_json(files)
         return

@@ -21,15 +21,20 @@ def approve(
     *,
     actor: Actor,
     config: Config,
-    self_approval: bool = False,
+    self_approval: bool | None = None,
     valid_for: timedelta = VALID_FOR,
 ) -> str:
     """Approve what a waiting run has planned; returns the plan's hash.
+
+    ``self_approval`` None is as the run's runbook says.
 
     Raises `PlanError` when the run does not wait, or when this actor may not approve it.
     """
     if run.state != "awaiting_approval" or not run.plan_hash:
         raise PlanError(f"run {run.id} does not wait for an approval: it is {run.state}")
+    if self_approval is None:
+        opened = Journal(store, run.id, actor=actor).entries(kind="run-opened")[0].payload
+        self_approval = opened["demands"].get("self_approval", False)
     if reason := refusal(actor, Actor(**run.actor), config, self_approval=self_approval):
         raise PlanError(reason, hint="let somebody else look at the plan: `sretoolkit show RUN`")
     Journal(store, run.id, actor=actor).append(

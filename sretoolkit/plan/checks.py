@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sretoolkit.config import Config
 from sretoolkit.errors import ConfigError, PlanRefused
 from sretoolkit.plan.control import kill_switch
+from sretoolkit.plan.history import fold
 from sretoolkit.plan.session import Session
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ def refuse(plan: Plan, session: Session, *, now: datetime) -> None:
             f"every run was stopped by {stop['actor']}: {stop['reason'] or 'no reason given'}",
             hint="`sretoolkit control --all resume` ends it",
         )
+    _refuse_unseen(plan, session)
     _refuse_share(plan)
     if not session.break_glass and (why := frozen(session.config, plan.targets, now)):
         raise PlanRefused(f"change freeze: {why}", hint='wait, or `--break-glass "REASON"`')
@@ -67,6 +69,21 @@ def _moment(value: Any) -> datetime:
         value = datetime(value.year, value.month, value.day)
     moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
+def _refuse_unseen(plan: Plan, session: Session) -> None:
+    """The nth plan must be the nth that was shown; what comes after those could not be planned before they were applied."""
+    if not session.shown:
+        return
+    known = fold(session.journal.entries())
+    newest = max(each.attempt for each in known)
+    now = [each.hash for each in sorted(known, key=lambda each: each.asked) if each.attempt == newest]
+    place = now.index(plan.hash)
+    if place < len(session.shown) and session.shown[place] != plan.hash:
+        raise PlanRefused(
+            f"plan {session.shown[place][:12]} was shown, and the world has changed since: it is now {plan.hash[:12]}",
+            hint="plan again, and read it again",
+        )
 
 
 def _refuse_share(plan: Plan) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sretoolkit.journal import Entry
+from sretoolkit.journal import Entry, Journal
+from sretoolkit.store import Store
 
 IN_DOUBT = ("begun", "failed", "undoing", "undo-failed")
 
@@ -78,6 +79,11 @@ def fold(entries: Iterable[Entry]) -> list[PlanHistory]:
         elif payload.get("plan") in plans:
             _apply(plans[payload["plan"]], entry.kind, payload)
     return list(plans.values())
+
+
+def plans_of(store: Store, run: str) -> list[str]:
+    """The hashes of a run's plans in the order in which they were made."""
+    return [plan.hash for plan in fold(Journal(store, run, actor=None).entries())]  # type: ignore[arg-type]
 
 
 def difference(old: PlanHistory | None, new: PlanHistory) -> list[str]:

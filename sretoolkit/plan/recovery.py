@@ -14,13 +14,13 @@ from sretoolkit.clock import poll
 from sretoolkit.config import Config
 from sretoolkit.errors import PlanError, SREToolkitError, UndoFailed
 from sretoolkit.journal import close_run, load_run
-from sretoolkit.journal.runs import reopen_run
+from sretoolkit.journal.runs import RESUMABLE, reopen_run
 from sretoolkit.lease import Leases, free_leases
 from sretoolkit.plan.context import Context
 from sretoolkit.plan.execution import Execution, state_of
 from sretoolkit.plan.history import PlanHistory, fold
 from sretoolkit.plan.plan import Outcome, Plan
-from sretoolkit.plan.session import Session, rejoin, within
+from sretoolkit.plan.session import Mode, Session, own_session, rejoin, within
 from sretoolkit.plan.step import Step, World
 from sretoolkit.plan.strays import end_strays
 from sretoolkit.plan.undo import Change, undo_changes
@@ -115,6 +115,23 @@ def reverse(session: Session, *, force: bool = False) -> Plan:
     if not steps:
         raise PlanError(f"run {session.run} left nothing to undo", hint=f"`sretoolkit show {session.run}`")
     return Plan(f"undo of run {session.run}", steps)
+
+
+def undoing(
+    store: Store, run: str, *, config: Config, mode: Mode = "plan", force: bool = False, ticket: str = ""
+) -> tuple[Plan, Session]:
+    """The plan that takes a finished run back, and the run that was opened for it; raises `PlanError` for one not over."""
+    found = load_run(store, run)
+    if found.state in (*RESUMABLE, "running"):
+        raise PlanError(
+            f"run {found.id} is not over: it is {found.state}", hint=f"`sretoolkit recover {found.id}` undoes it"
+        )
+    past = rejoin(store, found.id, config=config)
+    plan = reverse(past, force=force)
+    demands = {"approval": past.approval, "self_approval": past.self_approval}
+    return plan, own_session(
+        plan.title, mode=mode, config=config, store=store, undoes=found.id, ticket=ticket, demands=demands
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

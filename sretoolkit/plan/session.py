@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -30,6 +30,7 @@ class Session:
     break_glass: str = ""
     irreversible: bool = False
     wait: float = 0.0
+    shown: Sequence[str] = ()  # hashes of the plans that somebody saw before saying yes; none: whatever is planned
     supervised: bool = False
     keys: Keys = field(init=False)
 
@@ -70,6 +71,12 @@ def within(session: Session) -> Iterator[None]:
 def current() -> Session | None:
     """The session of the plan that is being run here, or that a supervisor gave to this process; None outside of one."""
     return _own.get() or _current
+
+
+def configuration() -> Config:
+    """What the code here is to go by: the configuration of its run, else that of the user."""
+    session = current()
+    return session.config if session else Config.load()
 
 
 def own_session(

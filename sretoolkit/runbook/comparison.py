@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from sretoolkit.config import Config
 from sretoolkit.journal import Journal, Run, load_run
 from sretoolkit.plan.history import fold
 from sretoolkit.runbook.shared_record import fetch
@@ -26,10 +27,10 @@ def compare(store: Store, one: str, other: str) -> list[dict[str, Any]]:
     return rows
 
 
-def files_of(store: Store, name: str, folder: Path) -> list[dict[str, str]]:
+def files_of(store: Store, name: str, config: Config) -> list[dict[str, str]]:
     """The files of a run's record: path, SHA-256 as journalled, and whether they are unchanged, changed or missing.
 
-    Of a store that is shared they are those in ``folder``, where they are made from the store when they are not there.
+    Of a store that is shared they are those in ``records.folder``, where they are made from the store when they are not there.
     """
     run = load_run(store, name)
     entries = Journal(store, run.id, actor=None).entries(kind="record")  # type: ignore[arg-type]
@@ -40,7 +41,7 @@ def files_of(store: Store, name: str, folder: Path) -> list[dict[str, str]]:
     for file, expected in sorted(payload["files"].items()):
         path = Path(payload["folder"]) / file
         if store.shared:
-            path = fetch(store, run.id, file, folder) or path
+            path = fetch(store, run.id, file, Path(config["records.folder"]).expanduser()) or path
         try:
             actual = hashlib.sha256(path.read_bytes()).hexdigest()
             state = "unchanged" if actual == expected else "CHANGED since the run"

@@ -81,10 +81,7 @@ class RunDesk:
         self.access.require(self.person, found.runbook, "approver")
         if seen and seen != found.plan_hash:
             raise PlanError(f"the plan of run {found.id} is another one by now", hint="look at it again")
-        plan = approve(
-            self.store, found, actor=self.person.actor, config=self.config, self_approval=self.demands(found)["self_approval"],
-            valid_for=valid_for,
-        )  # fmt: skip
+        plan = approve(self.store, found, actor=self.person.actor, config=self.config, valid_for=valid_for)
         return found, plan
 
     def go_on(self, run: Run) -> bool:

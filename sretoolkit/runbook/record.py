@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Saver:
     """Saves the notebook while it runs: atomically, at most every few seconds, and never for long."""
 
-    def __init__(self, path: Path, *, every: float = 5.0) -> None:
+    def __init__(self, path: Path, *, every: float = 2.0) -> None:
         self.path = path
         self._every = every
         self._next = time.monotonic() + every

@@ -35,6 +35,7 @@ class Request:
     irreversible: bool = False
     wait: float = 0.0
     resume: str = ""
+    planned: str = ""
 
     @classmethod
     def of(cls, order: Order, config: Config) -> Self:
@@ -45,7 +46,7 @@ class Request:
             parameters=runbook.parameters.encode(order.parameters),
             actor=(order.actor or Actor.current(config)).to_dict(), mode=order.mode, origin=order.origin,
             ticket=order.ticket, break_glass=order.break_glass, irreversible=order.irreversible, wait=order.wait,
-            resume=order.resume,
+            resume=order.resume, planned=order.planned,
         )  # fmt: skip
 
     @classmethod
@@ -67,7 +68,7 @@ class Request:
         return Order(
             found, found.parameters.check(self.parameters), mode=self.mode, origin=self.origin, ticket=self.ticket,
             break_glass=self.break_glass, irreversible=self.irreversible, wait=self.wait, resume=self.resume,
-            run=self.id, actor=Actor(**self.actor),
+            run=self.id, planned=self.planned, actor=Actor(**self.actor),
         )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from sretoolkit.errors import RunbookError, SecretError, SREToolkitError
 from sretoolkit.journal import Journal, close_run, load_run, open_run
 from sretoolkit.journal.keys import Keys
 from sretoolkit.journal.runs import reopen_run
+from sretoolkit.plan.history import plans_of
 from sretoolkit.plan.recovery import end_kernel
 from sretoolkit.plan.session import Session, rejoin
 from sretoolkit.runbook.notebook import Runbook, source_of, tags_of
@@ -49,6 +50,7 @@ class Order:
     wait: float = 0.0
     resume: str = ""
     run: str = ""  # the run's id, when it was given out before
+    planned: str = ""  # the run whose plans were shown: others are refused
     actor: Actor | None = None
 
 
@@ -293,12 +295,13 @@ def _open(order: Order, config: Config, store: Store) -> Session:
         config, store, journal, order.mode, runbook_hash=order.runbook.hash, approval=demands["approval"],
         self_approval=demands["self_approval"], break_glass=order.break_glass,
         irreversible=order.irreversible, wait=order.wait or config.seconds("lease.wait"),
+        shown=plans_of(store, order.planned) if order.planned else [],
     )  # fmt: skip
 
 
 def _grant(session: Session, secrets: Mapping[str, str]) -> dict[str, Any]:
     """What the kernel is told, through a pipe: never by argument, environment or file."""
-    names = ("runbook_hash", "approval", "self_approval", "break_glass", "irreversible", "wait")
+    names = ("runbook_hash", "approval", "self_approval", "break_glass", "irreversible", "wait", "shown")
     return {
         "run": session.run,
         "mode": session.mode,

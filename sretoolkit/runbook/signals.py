@@ -25,7 +25,7 @@ class Signals:
     def listen(self) -> None:
         """From now on nothing but a KILL ends this process before the run has its record."""
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in NUMBERS}
+            self._before = {number: signal.signal(number, self.note) for number in NUMBERS}
 
     def close(self) -> None:
         """Give the process its own handlers back."""
@@ -33,6 +33,7 @@ class Signals:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._before = {}
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def note(self, number: int, frame: FrameType | None = None) -> None:
+        """As if that signal had come."""
         self.received.append(number)
         self.on_signal()

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sretoolkit.errors import SREToolkitError, StoreUnavailable, UndoFailed
 from sretoolkit.journal.runs import beat, sign_head
+from sretoolkit.plan.control import Controls
 from sretoolkit.plan.history import PlanHistory, fold
 from sretoolkit.plan.recovery import undo_run
 from sretoolkit.plan.session import Session
@@ -82,11 +83,14 @@ class Supervisor:
         self._why: CellStatus | None = None
         self._error = ""
         self._skipped = False
+        self._told = ""
+        self._keep: Callable[[], None] = lambda: None
         self._progress: dict[str, Any] = {}
 
     def execute(self, notebook: NotebookNode) -> Ending:
         """Run every cell, end the kernel, undo what must be undone; the run's own failure is in what it returns."""
         done = threading.Event()
+        self._keep = lambda: self.save(notebook)
         pulse = threading.Thread(target=self._pulse, args=(done,), name="pulse", daemon=True)
         pulse.start()
         try:
@@ -168,7 +172,7 @@ class Supervisor:
                 status = "killed"
             else:
                 status = "interrupted" if self._signals else "timed_out"
-                self._error = self._reason(status, allowed)
+                self._error = self._error if self._told else self._reason(status, allowed)
                 await self._interrupt(task)
             if not task.done():
                 task.cancel()
@@ -197,6 +201,7 @@ class Supervisor:
         signalled = asyncio.ensure_future(self._signalled.wait())
         try:
             while not (task.done() or signalled.done()) and self.kernel.alive:
+                self._keep()
                 left = 0.1 if ends is None else min(0.1, ends - time.monotonic())
                 if left <= 0:
                     return
@@ -235,19 +240,37 @@ class Supervisor:
     def _pulse(self, done: threading.Event) -> None:
         """Say that the run is alive, sign its journal now and then, and pass new entries on to who watches."""
         seen, signed, beaten = 1, time.monotonic(), 0.0
+        controls = Controls(self.session.store, self.session.run)
+        controls.begin(
+            heard=max((row.payload["id"] for row in self.session.journal.entries(kind="control")), default=0)
+        )
         over = False
         while not over:
-            over = done.wait(0.25)
+            over = done.wait(0.15)  # an abort is obeyed within 0.3 s
             with suppress(SREToolkitError):
                 for entry in self.session.journal.entries(after=seen):
                     seen = entry.seq
                     self._on_event("entry", {"kind": entry.kind, "target": entry.target, **entry.payload})
+                self._heed(controls.new())
                 if time.monotonic() - beaten >= 2.0:
                     beat(self.session.store, self.session.run, self._progress)
                     beaten = time.monotonic()
                 if time.monotonic() - signed >= self.limits.sign_every:
                     sign_head(self.session.journal, self.session.keys)
                     signed = time.monotonic()
+
+    def _heed(self, rows: list[dict[str, Any]]) -> None:
+        """End the run on an abort or stop that no plan hears, because a cell reads or computes; a plan hears its own."""
+        for row in rows:
+            if row["run"] != self.session.run or row["verb"] not in ("abort", "stop") or self._told:
+                continue
+            if any(plan.state == "begun" for plan in fold(self.session.journal.entries())):
+                continue
+            about = {name: row[name] for name in ("id", "verb", "subject", "actor", "reason")}
+            self.session.journal.append("control", {**about, "refused": ""})
+            self._told = row["verb"]
+            self._error = f"{row['verb']} by {row['actor']}" + (f": {row['reason']}" if row["reason"] else "")
+            self._signals.note(signal.SIGINT)
 
     def _close_statuses(self, notebook: NotebookNode) -> None:
         """No cell keeps a status that is not true: what runs no more was ended, what never ran says so."""
@@ -283,6 +306,8 @@ class Supervisor:
 
     def _ending(self, plans: list[PlanHistory]) -> Ending:
         states = [plan.state for plan in plans]
+        if self._why == "interrupted" and self._told:
+            return Ending("aborted" if self._told == "abort" else "stopped", 1, self._error)
         if self._why == "interrupted":
             number = self._signals.received[0] if self._signals else signal.SIGINT
             return Ending("interrupted", 128 + number, self._error or f"signal {signal.Signals(number).name}")

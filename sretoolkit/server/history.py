@@ -111,7 +111,7 @@ def record_file(site: Site, run: Run, suffix: str = ".html") -> Path:
     The path comes from the store. What lies outside the folder of records, or is not what the run wrote, is not shown.
     """
     folder = Path(site.config["records.folder"]).expanduser().resolve()
-    files = [file for file in files_of(site.store, run.id, folder) if file["path"].endswith(suffix)]
+    files = [file for file in files_of(site.store, run.id, site.config) if file["path"].endswith(suffix)]
     if not files:
         raise RunbookError(f"run {run.id} has no record", hint="a run of a runbook has one when it has ended")
     path = Path(files[0]["path"])

@@ -12,16 +12,13 @@ from sretoolkit.config import Config
 from sretoolkit.metrics import Selector, connect
 from sretoolkit.report import escape
 from sretoolkit.widgets.chart import ChartView
-from sretoolkit.widgets.frontend import attended
-from sretoolkit.widgets.latest import Latest
-from sretoolkit.widgets.trouble import trouble
+from sretoolkit.widgets.panel import ROW, WIDE, Panel, Words, button
 
 _RANGES = ("5m", "15m", "1h", "3h", "6h", "12h", "1d", "2d", "7d", "30d")
 _METRICS = 5000  # more are no list to pick from
-_WIDE = widgets.Layout(width="98%")
 
 
-class MetricExplorer(widgets.VBox):
+class MetricExplorer(Panel):
     """A form over the configured sources and one picture; what is asked is asked in a thread, the newest question wins.
 
     ``source`` is asked first (the first configured one without it). The field *query* always holds what was asked in the
@@ -40,53 +37,48 @@ class MetricExplorer(widgets.VBox):
             description="where", placeholder='service="web", code=~"5.."', continuous_update=False
         )
         self.range = widgets.Dropdown(options=ranges, description="range")
-        self.ask = widgets.Button(description="Ask", icon="search", button_style="primary", tooltip="Ask the source")
+        self.ask = button("Ask", "search", "Ask the source", "primary")
         self.query = widgets.Text(
-            description="query", continuous_update=False, layout=_WIDE, placeholder="in the system's own language"
+            description="query", continuous_update=False, layout=WIDE, placeholder="in the system's own language"
         )
-        self.code = widgets.Text(description="as code", disabled=True, layout=_WIDE)
+        self.code = widgets.Text(description="as code", disabled=True, layout=WIDE)
         self.said = widgets.HTML()
         self.picture = widgets.VBox()
-        self._work = Latest(self._answer, name="explorer")
         self._asked = ""
-        form = widgets.HBox(
-            [self.source, self.metric, self.where, self.range, self.ask], layout=widgets.Layout(flex_flow="row wrap")
-        )
-        super().__init__([form, self.query, self.code, self.said, self.picture])
-        self.add_class("srt-explorer")
+        form = widgets.HBox([self.source, self.metric, self.where, self.range, self.ask], layout=ROW)
+        super().__init__([form, self.query, self.code, self.said, self.picture], name="explorer")
         self.ask.on_click(lambda _: self._by_form())
         self.query.observe(lambda _: self._by_query(), "value")
-        self.source.observe(lambda _: self._work.ask("metrics", ("metrics", self.source.value)), "value")
+        self.source.observe(lambda _: self.soon(("metrics", self.source.value), who="metrics"), "value")
         if names:
-            self._work.ask("metrics", ("metrics", names[0]))
+            self.soon(("metrics", names[0]), who="metrics")
         else:
             self.said.value = "no source is configured: add a table [sources.NAME] to sretoolkit.toml"
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        if attended():
-            return super()._repr_mimebundle_(**kwargs)
-        text = "A panel to look around in the monitoring systems: open this notebook in JupyterLab."
-        return {"text/plain": text, "text/html": f"<p><i>{text}</i></p>"}, {}
+    def record(self) -> Words:
+        """A sentence: it shows nothing before it is asked."""
+        return Words("A panel to look around in the monitoring systems: open this notebook in JupyterLab.")
 
     def _by_form(self) -> None:
         self.said.value = "asking …"
-        self._work.ask("series", ("form", self.source.value, self.metric.value, self.where.value, self.range.value))
+        self.soon(("form", self.source.value, self.metric.value, self.where.value, self.range.value), who="series")
 
     def _by_query(self) -> None:
         if self.query.value == self._asked:  # it was written there by us
             return
         self.said.value = "asking …"
-        self._work.ask("series", ("query", self.source.value, self.query.value, self.range.value))
+        self.soon(("query", self.source.value, self.query.value, self.range.value), who="series")
 
-    def _answer(self, order: tuple[Any, ...]) -> None:
-        try:
-            if order[0] == "metrics":
-                self._list(order[1])
-            else:
-                self._show(order)
-        except Exception as error:  # whatever it is, it is for whoever looks at the panel
-            self.said.value = trouble(error)
-            self.picture.children = ()
+    def answer(self, order: tuple[Any, ...]) -> None:
+        """The metrics that a source knows, or the series that were asked for."""
+        if order[0] == "metrics":
+            self._list(order[1])
+        else:
+            self._show(order)
+
+    def failed(self, order: tuple[Any, ...]) -> None:
+        """The picture goes with its question."""
+        self.picture.children = ()
 
     def _list(self, name: str) -> None:
         """Fill the list of metrics with what the system knows; one that cannot tell leaves it empty."""

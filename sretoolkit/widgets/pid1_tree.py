@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 import ipywidgets as widgets
 
@@ -15,14 +14,12 @@ from sretoolkit.pid1.outlook import outlook
 from sretoolkit.pid1.tree import tree
 from sretoolkit.report import SEVERITIES
 from sretoolkit.widgets.frontend import attended
-from sretoolkit.widgets.latest import Latest
-from sretoolkit.widgets.trouble import trouble
+from sretoolkit.widgets.panel import ROW, Panel, Words, button
 
 _COUNTS, _EVERY = 20, timedelta(seconds=1)
-Order = tuple[str, str, str]
 
 
-class Pid1Tree(widgets.VBox):
+class Pid1Tree(Panel):
     """A list of the containers of a host, the worst first; the tree of one, or its growth. Asked in a thread, reads only."""
 
     def __init__(self, host: str = "localhost") -> None:
@@ -35,20 +32,12 @@ class Pid1Tree(widgets.VBox):
             continuous_update=False,
         )
         self.container = widgets.Dropdown(options=[], description="container", disabled=True)
-        self.look = widgets.Button(
-            description="Look", icon="search", button_style="primary", tooltip="Look at the host"
-        )
-        self.grow = widgets.Button(
-            description="Count", icon="line-chart", tooltip="Count its process ids for 20 s and tell when they run out"
-        )
+        self.look = button("Look", "search", "Look at the host", "primary")
+        self.grow = button("Count", "line-chart", "Count its process ids for 20 s and tell when they run out")
         self.said = widgets.HTML()
         self.picture = widgets.HTML()
-        self._work: Latest[Order] = Latest(self._answer, name="pid1")
-        form = widgets.HBox(
-            [self.host, self.look, self.container, self.grow], layout=widgets.Layout(flex_flow="row wrap")
-        )
-        super().__init__([form, self.said, self.picture])
-        self.add_class("srt-pid1")
+        form = widgets.HBox([self.host, self.look, self.container, self.grow], layout=ROW)
+        super().__init__([form, self.said, self.picture], name="pid1")
         self.look.on_click(lambda _: self._ask("host"))
         self.host.observe(lambda _: self._ask("host"), "value")
         self.container.observe(lambda _: self._ask("tree"), "value")
@@ -56,32 +45,31 @@ class Pid1Tree(widgets.VBox):
         if attended():
             self._ask("host")
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        if attended():
-            return super()._repr_mimebundle_(**kwargs)
-        text = "A panel to look into the containers of a host: open this notebook in JupyterLab."
-        return {"text/plain": text, "text/html": f"<p><i>{text}</i></p>"}, {}
+    def record(self) -> Words:
+        """A sentence: it shows nothing before it is asked."""
+        return Words("A panel to look into the containers of a host: open this notebook in JupyterLab.")
 
     def _ask(self, what: str) -> None:
         if what != "host" and not self.container.value:
             return
         self.said.value = "counting for 20 s …" if what == "growth" else "looking …"
-        self._work.ask("report", (what, self.host.value, self.container.value or ""))
+        self.soon((what, self.host.value, self.container.value or ""))
 
-    def _answer(self, order: Order) -> None:
+    def answer(self, order: tuple[str, str, str]) -> None:
+        """The host, the tree of one container, or how it grows."""
         what, host, container = order
-        try:
-            if what == "host":
-                self._list(host)
-            elif what == "tree":
-                self.picture.value = tree(host, container, config=self._config)._repr_html_()
-            else:
-                counted = outlook(host, container, every=_EVERY, count=_COUNTS, config=self._config)
-                self.picture.value = counted._repr_html_()
-            self.said.value = ""
-        except Exception as error:  # whatever it is, it is for whoever looks at the panel
-            self.said.value = trouble(error)
-            self.picture.value = ""
+        if what == "host":
+            self._list(host)
+        elif what == "tree":
+            self.picture.value = tree(host, container, config=self._config)._repr_html_()
+        else:
+            counted = outlook(host, container, every=_EVERY, count=_COUNTS, config=self._config)
+            self.picture.value = counted._repr_html_()
+        self.say("")
+
+    def failed(self, order: tuple[str, str, str]) -> None:
+        """The picture goes with its question."""
+        self.picture.value = ""
 
     def _list(self, host: str) -> None:
         """The report on the host, and its containers to pick from, the worst first."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
 
 import ipywidgets as widgets
 
@@ -11,16 +10,18 @@ from sretoolkit.config import Config
 from sretoolkit.errors import GateFailed, PlanError
 from sretoolkit.plan import Plan
 from sretoolkit.plan.control import Verb
+from sretoolkit.report import Report
 from sretoolkit.rollout.progress import say, status
 from sretoolkit.rollout.rollout import Rollout
+from sretoolkit.widgets.controls import control_buttons
 from sretoolkit.widgets.frontend import attended
-from sretoolkit.widgets.latest import Latest
+from sretoolkit.widgets.panel import ROW, Panel, button, put
 from sretoolkit.widgets.trouble import trouble
 
 _EVERY = 1.0  # seconds between two looks while a rollout goes on
 
 
-class RolloutPanel(widgets.VBox):
+class RolloutPanel(Panel):
     """One service: the plan to a version, how it stands, and what may be said to the run that is at it.
 
     The plan is carried out in a thread of its own, on record as any other; closing the browser does not end it. Only a plan
@@ -33,65 +34,47 @@ class RolloutPanel(widgets.VBox):
         self._shown: Plan | None = None
         self._running: threading.Thread | None = None
         self.version = widgets.Text(description="version", placeholder="what is to be rolled out")
-        self.plan = _button("Plan", "list", "Read the world and show every step; changes nothing", "primary")
-        self.back = _button("Plan back", "undo", "Show the way back to the version before; changes nothing")
-        self.apply = _button("Apply", "play", "Carry out the plan that is shown", "warning")
+        self.plan = button("Plan", "list", "Read the world and show every step; changes nothing", "primary")
+        self.back = button("Plan back", "undo", "Show the way back to the version before; changes nothing")
+        self.apply = button("Apply", "play", "Carry out the plan that is shown", "warning")
         self.apply.disabled = True
-        self.verbs = {
-            verb: _button(verb.capitalize(), icon, tooltip)
-            for verb, icon, tooltip in (
-                ("pause", "pause", "Stay where it is"),
-                ("resume", "forward", "Go on after a pause"),
-                ("promote", "check", "Let the open gate pass: your decision, on record"),
-                ("abort", "stop", "Stop, and take back all that was done"),
-            )
-        }
+        self.verbs = control_buttons("pause", "resume", "promote", "abort")
         self.said = widgets.HTML()
         self.now = widgets.HTML()
         self.picture = widgets.HTML()
-        self._work: Latest[str] = Latest(self._answer, name="rollout")
-        row = widgets.Layout(flex_flow="row wrap")
-        first = widgets.HBox([self.version, self.plan, self.back, self.apply], layout=row)
-        super().__init__(
-            [first, widgets.HBox(list(self.verbs.values()), layout=row), self.said, self.now, self.picture]
-        )
-        self.add_class("srt-rollout")
+        first = widgets.HBox([self.version, self.plan, self.back, self.apply], layout=ROW)
+        row = widgets.HBox(list(self.verbs.values()), layout=ROW)
+        super().__init__([first, row, self.said, self.now, self.picture], name="rollout")
         self._listen()
         if attended():
-            self._work.ask("now", "now")
+            self.soon("now", who="now")
 
     def _listen(self) -> None:
-        self.plan.on_click(lambda _: self._work.ask("plan", "plan"))
-        self.back.on_click(lambda _: self._work.ask("plan", "back"))
+        self.plan.on_click(lambda _: self.soon("plan", who="plan"))
+        self.back.on_click(lambda _: self.soon("back", who="plan"))
         self.apply.on_click(lambda _: self._begin())
         self.version.observe(lambda _: self._forget(), "value")
-        for verb, button in self.verbs.items():
-            button.on_click(lambda _, verb=verb: self._work.ask("say", verb))
+        for verb, each in self.verbs.items():
+            each.on_click(lambda _, verb=verb: self.soon(verb, who="say"))
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        if attended():
-            return super()._repr_mimebundle_(**kwargs)
-        report = status(self._service, config=self._config)
-        return {"text/plain": str(report), "text/html": report._repr_html_()}, {}
+    def record(self) -> Report:
+        """How the service stands."""
+        return status(self._service, config=self._config)
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until nothing is asked and no plan runs."""
         if self._running is not None:
             self._running.join(timeout)
-        self._work.join(timeout)
+        super().join(timeout)
 
-    def _answer(self, what: str) -> None:
-        try:
-            if what == "now":
-                self.now.value = status(self._service, config=self._config)._repr_html_()
-                return
-            if what in ("plan", "back"):
-                self._show(what)
-                return
-            run = say(self._service, _VERBS[what], config=self._config)
-            self.said.value = f"told run {run}: {what}"
-        except Exception as error:  # whatever it is, it is for whoever looks at the panel
-            self.said.value = trouble(error)
+    def answer(self, what: str) -> None:
+        """How it stands, a plan, or something said to the run."""
+        if what == "now":
+            put(self.now, self.record()._repr_html_())
+        elif what in ("plan", "back"):
+            self._show(what)
+        else:
+            self.say(f"told run {say(self._service, _VERBS[what], config=self._config)}: {what}")
 
     def _show(self, what: str) -> None:
         """The plan, and the leave to apply it."""
@@ -108,7 +91,7 @@ class RolloutPanel(widgets.VBox):
         self._shown = plan
         self.picture.value = plan._repr_html_()
         self.apply.disabled = not plan.items
-        self.said.value = ""
+        self.say("")
 
     def _forget(self) -> None:
         self._shown = None
@@ -127,7 +110,7 @@ class RolloutPanel(widgets.VBox):
     def _run(self, plan: Plan) -> None:
         try:
             outcome = plan.run(apply=True, config=self._config)
-            self.said.value = f"{outcome.state}: run {outcome.run}"
+            self.say(f"{outcome.state}: run {outcome.run}")
             self.picture.value = outcome._repr_html_()
         except GateFailed as error:
             self.said.value = trouble(error)
@@ -137,13 +120,9 @@ class RolloutPanel(widgets.VBox):
 
     def _follow(self, running: threading.Thread) -> None:
         while running.is_alive():
-            self._work.ask("now", "now")
+            self.soon("now", who="now")
             running.join(_EVERY)
-        self._work.ask("now", "now")
+        self.soon("now", who="now")
 
 
 _VERBS: dict[str, Verb] = {"pause": "pause", "resume": "resume", "promote": "promote", "abort": "abort"}
-
-
-def _button(text: str, icon: str, tooltip: str, style: str = "") -> widgets.Button:
-    return widgets.Button(description=text, icon=icon, tooltip=tooltip, button_style=style)

@@ -163,7 +163,7 @@ def test_one_run_comes_back_whole(far: Config, fanned: Runbook, own: Kubernetes,
         run = load_run(store, request.id)
         assert ("completed", "ann", {"number": 1, "slow": False}) == (run.state, run.who, run.parameters)
         assert "whole" == verify_run(store, Keys.of(far), run.id).state
-        files = files_of(store, run.id, Path(far["records.folder"]))
+        files = files_of(store, run.id, far)
         assert {"unchanged"} == {file["state"] for file in files}
         assert 2 == len(files)
         assert "this is 1" in Path(files[1]["path"]).read_text()
@@ -228,7 +228,7 @@ def test_an_evicted_run_ends_in_order(far: Config, fanned: Runbook, own: Kuberne
         own.kubectl("delete", "pods", "-n", space, "-l", f"sretoolkit/run={request.id}", "--wait=false")
         assert poll(lambda: _over(store, request.id), timeout=60)
         assert "interrupted" == load_run(store, request.id).state
-        assert 2 == len(files_of(store, request.id, Path(far["records.folder"])))
+        assert 2 == len(files_of(store, request.id, far))
 
 
 @pytest.mark.parametrize(
@@ -317,9 +317,7 @@ def test_a_hundred_runs_are_fanned_out(far: Config, fanned: Runbook, capsys: pyt
         states = Counter(load_run(store, request.id).state for request in requests.values())
         keys = Keys.of(far)
         proofs = Counter(verify_run(store, keys, request.id).state for request in requests.values())
-        files = [
-            file for request in requests.values() for file in files_of(store, request.id, Path(far["records.folder"]))
-        ]
+        files = [file for request in requests.values() for file in files_of(store, request.id, far)]
         packed = store.read("SELECT sum(length(body)) AS bytes FROM record_files")[0]["bytes"]
         took = [run.ended - run.started for run in find_runs(store, limit=ALL) if run.ended]
     with capsys.disabled():
@@ -359,4 +357,4 @@ def test_a_cron_job_keeps_the_times_of_a_schedule(
         assert ("completed", "ann", "whole") == (
             load_run(store, run.id).state, run.who, verify_run(store, Keys.of(far), run.id).state,
         )  # fmt: skip
-        assert {"unchanged"} == {file["state"] for file in files_of(store, run.id, Path(far["records.folder"]))}
+        assert {"unchanged"} == {file["state"] for file in files_of(store, run.id, far)}

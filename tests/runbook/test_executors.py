@@ -147,18 +147,23 @@ def test_records_come_back_through_a_shared_store(
     for path in (result.notebook, result.html):
         assert path is not None
         path.unlink()
+
+    def elsewhere(name: str) -> Config:
+        """The same, with another folder of records."""
+        return Config({**config.values, **Config.of(records={"folder": str(tmp_path / name)}).values})
+
     with Store(config["store.url"]) as store:
-        files = files_of(store, result.run, tmp_path / "here")
+        files = files_of(store, result.run, elsewhere("here"))
         assert [("unchanged", str(tmp_path / "here"))] * 2 == [
             (file["state"], str(Path(file["path"]).parent)) for file in files
         ]
         Path(files[0]["path"]).write_text("other")
-        assert "CHANGED since the run" == files_of(store, result.run, tmp_path / "here")[0]["state"]
+        assert "CHANGED since the run" == files_of(store, result.run, elsewhere("here"))[0]["state"]
         store.write("UPDATE record_files SET body = :body", body=b"x\x9c\x03\x00\x00\x00\x00\x01")  # empty, packed
-        assert {"CHANGED since the run"} == {file["state"] for file in files_of(store, result.run, tmp_path / "there")}
+        assert {"CHANGED since the run"} == {file["state"] for file in files_of(store, result.run, elsewhere("there"))}
         assert [result.run] == [run.id for run in prune(store, keys, actor=actor, older_than=1e12)]
         assert [] == store.read("SELECT name FROM record_files")
-        assert [] == files_of(store, result.run, tmp_path / "elsewhere")
+        assert [] == files_of(store, result.run, elsewhere("elsewhere"))
 
 
 @given(

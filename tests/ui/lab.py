@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import sys
+import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,13 @@ _READY = """async () => {
   await w.context.ready; await w.revealed; await w.sessionContext.ready;
   await w.sessionContext.session.kernel.info;
 }"""
-_QUIET = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
+
+
+class _Straight(urllib.request.HTTPRedirectHandler):
+    """A redirect, as to the login, is no answer."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Raise it as the error that it is here."""
 
 
 class Lab:
@@ -29,9 +36,7 @@ class Lab:
         self.work.mkdir()
         self._token = secrets.token_hex(16)
         self._folder = folder
-        quiet = folder / "settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
-        quiet.parent.mkdir(parents=True)
-        quiet.write_text(json.dumps(_QUIET))
+        self.home = folder
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self._process = Process(folder, "lab", ["env", *self._environment(), *self._command(port)])
@@ -46,6 +51,7 @@ class Lab:
             "IPYTHONDIR",
         }
         folders = {name: self._folder / name.lower() for name in sorted(names)}
+        folders |= {f"XDG_{name}_HOME": self._folder / name.lower() for name in ("STATE", "CONFIG", "DATA", "CACHE")}
         folders |= {"JUPYTERLAB_SETTINGS_DIR": self._folder / "settings", "HOME": self._folder}
         return [f"{name}={path}" for name, path in folders.items()]
 
@@ -59,8 +65,15 @@ class Lab:
             "--LabApp.expose_app_in_browser": True,
             "--LabApp.extension_manager": "readonly",
         }
-        switches = ["--no-browser", "--allow-root"]
-        return [sys.executable, "-m", "jupyterlab", *switches, *(f"{name}={value}" for name, value in options.items())]
+        switches = ["--no-browser"]
+        return [
+            sys.executable,
+            "-m",
+            "sretoolkit",
+            "lab",
+            *switches,
+            *(f"{name}={value}" for name, value in options.items()),
+        ]
 
     def write(self, name: str, *cells: str) -> None:
         """Put a notebook of code cells into the server's folder."""
@@ -93,13 +106,28 @@ class Lab:
         tab.page.evaluate(_READY)
         return tab
 
+    def launcher(self, browser: Browser, **context: Any) -> Tab:
+        """Open the whole of JupyterLab in a new browser context, at its launcher."""
+        tab = Tab(browser.new_context(viewport={"width": 1280, "height": 900}, **context), self.url)
+        tab.page.goto(f"{self.url}/lab?token={self._token}&reset")
+        tab.page.wait_for_selector(".jp-LauncherCard", timeout=60_000)
+        return tab
+
+    def ask(self, path: str, body: Mapping[str, Any] | None = None, *, token: str | None = None) -> Any:
+        """The server's JSON answer; raises `HTTPError` for one that is none."""
+        headers = {"Authorization": f"token {self._token if token is None else token}"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}/{path}", data=data, headers=headers)
+        with urllib.request.build_opener(_Straight).open(request, timeout=60) as answer:
+            return json.loads(answer.read())
+
     def close(self) -> None:
         """End the server."""
         self._process.stop()
 
 
 class Tab:
-    """One page; ``errors`` holds what the console complained of, ``strangers`` every request to another place."""
+    """One page; ``errors`` holds what the console complained of, ``strangers`` every request to elsewhere, which is stopped."""
 
     def __init__(self, context: BrowserContext, home: str) -> None:
         self._context = context
@@ -107,6 +135,7 @@ class Tab:
         self.errors: list[str] = []
         self.strangers: list[str] = []
         context.on("request", self._requested)
+        context.route(lambda url: not url.startswith(self._homes), lambda route: route.abort())
         self.page: Page = context.new_page()
         self.page.on("console", self._told)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
@@ -132,6 +161,10 @@ class Tab:
     def outputs(self) -> Sequence[str]:
         """The text of every output."""
         return self.page.locator(".jp-OutputArea-output").all_inner_texts()
+
+    def abandon(self) -> None:
+        """End the page alone, as a browser that is closed."""
+        self._context.close()
 
     def close(self) -> None:
         """End the kernel and the page."""

@@ -1,0 +1,62 @@
+"""A runbook and a notebook as pages of buttons, by Voilà: nothing but the own server is asked, and only with the token."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import REPOSITORY
+from tests.ui.test_chart import assert_clean, keep
+from tests.ui.test_runbooks import button, press, says
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = pytest.mark.ui
+
+
+def test_a_runbook_is_run_from_a_page_of_buttons(browser: Browser, tmp_path: Path) -> None:
+    """By its name; the run ends with a record; a browser that goes away and another that comes find it."""
+    from tests.ui.panel import Panel
+
+    panel = Panel(tmp_path, "pid1_health")
+    try:
+        tab = panel.open(browser)
+        tab.page.wait_for_selector(".srt-form", timeout=60_000)
+        press(tab.page, "Run", "running")
+        assert_clean(tab)
+        tab.abandon()
+        again = panel.open(browser)
+        says(again.page, "completed")
+        keep(again.page, "panel")
+        button(again.page, "Record").click()
+        again.page.frame_locator("iframe[title=record]").get_by_text("PID 1 health").first.wait_for(timeout=30_000)
+        keep(again.page, "panel-record")
+        assert_clean(again)
+        again.abandon()
+        stranger = panel.open(browser, token="guessed")
+        assert stranger.page.url.startswith(f"{panel.url}/login")
+        stranger.abandon()
+    finally:
+        panel.close()
+
+
+def test_a_notebook_is_served_by_a_part_of_its_name(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`sretoolkit panel metrics` in a checkout: its panel is there, its code is not."""
+    from tests.ui.panel import Panel
+
+    (tmp_path / "notebooks").symlink_to(REPOSITORY / "notebooks")
+    panel = Panel(tmp_path, "metrics")
+    try:
+        tab = panel.open(browser)
+        tab.page.wait_for_selector(".srt-explorer", timeout=60_000)
+        keep(tab.page, "panel-notebook")
+        assert "import" not in tab.page.locator("body").inner_text()
+        assert_clean(tab)
+        tab.abandon()
+    finally:
+        panel.close()
