@@ -30,9 +30,9 @@ ROUNDS, FEW = 60, 100
 _BOOKS = ("canary_rollout", "tcp_congestion", "pid1_health", "query_metrics", "alert_triage")
 _STATES = ("completed", "failed", "completed", "planned", "completed", "aborted")
 _PAGES = {
-    "all": "", "by runbook": "runbook=pid1_health", "by state": "state=failed", "awaiting approval": "state=awaiting_approval",
-    "by ticket": "ticket=INC-7", "by who": "actor=user7", "by target": "target=web7.example",
-    "older": f"after={1.5e9 + 70 * 600.0!r}_x", "running": "state=running", "nobody": "actor=nobody-at-all",
+    "all": "", "by runbook": "runbook=pid1_health", "by state": "state=failed", "by ticket": "ticket=INC-7",
+    "by who": "actor=user7", "by target": "target=web7.example", "older": f"after={1.5e9 + 70 * 600.0!r}_x",
+    "awaiting approval": "state=awaiting_approval", "running": "state=running", "nobody": "actor=nobody-at-all",
 }  # fmt: skip
 _RUN = (
     "INSERT INTO runs (id, runbook, parameters, actor, origin, process, mode, state, ticket, progress, error, exit_code, "

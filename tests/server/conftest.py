@@ -34,9 +34,9 @@ def notebooks(write_notebook: Callable[..., Path]) -> None:
 @pytest.fixture
 def served(own_home: Path, config: Config, notebooks: None) -> Iterator[Served]:
     """A running server."""
-    server = Served(own_home, config)
-    yield server
-    assert 0 == server.stop()
+    with Served(own_home, config) as server:
+        yield server
+        assert 0 == server.stop()
 
 
 POLICIES = """
@@ -68,6 +68,6 @@ def team(own_home: Path, config: Config, notebooks: None, provider: OpenIdProvid
     """A server for several people: ann runs, ben runs and leads, vic looks, root administers, eve is nobody."""
     oidc = "\n".join(f'{name} = "{value}"' for name, value in provider.settings.items())
     (own_home / "sretoolkit.toml").write_text(f"[oidc]\n{oidc}\n{POLICIES}")
-    server = Served(own_home, config)
-    yield server
-    assert 0 == server.stop()
+    with Served(own_home, config) as server:
+        yield server
+        assert 0 == server.stop()

@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlencode, urlsplit
 
 import urllib3
@@ -68,6 +68,12 @@ class Served:
         with Store(self.config["store.url"]) as store:
             assert poll(lambda: _resting(store, run), timeout=90), self.log[-3000:]
             return load_run(store, run)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
 
     def stop(self) -> int | None:
         """End it."""

@@ -227,15 +227,17 @@ def test_cookies_and_headers_are_as_strict_as_they_can_be(served: Served) -> Non
 
 def test_behind_tls_the_cookie_is_bound_to_it(own_home: Path, config: Config, notebooks: None) -> None:
     """With an https address of its own: Secure and the prefix that browsers enforce, and other names are not answered."""
-    served = Served(own_home, config, SRETOOLKIT_SERVE_URL="https://sre.example.com")
-    ann = Visitor(served.url)
-    form = {"token": served.log.partition("login?token=")[2].split()[0]}
-    answer = ann.post("/login/local", form, Host="sre.example.com", Origin="https://sre.example.com")
-    cookie = answer.headers["set-cookie"]
-    assert (True, True) == (cookie.startswith("__Host-sretoolkit="), "Secure" in cookie)
-    assert "max-age" in answer.headers["strict-transport-security"]
-    assert [421, 421] == [ann.get("/", Host=name).status for name in ("evil.example", "sre.example.com.evil.example")]
-    assert 0 == served.stop()
+    with Served(own_home, config, SRETOOLKIT_SERVE_URL="https://sre.example.com") as served:
+        ann = Visitor(served.url)
+        form = {"token": served.log.partition("login?token=")[2].split()[0]}
+        answer = ann.post("/login/local", form, Host="sre.example.com", Origin="https://sre.example.com")
+        cookie = answer.headers["set-cookie"]
+        assert (True, True) == (cookie.startswith("__Host-sretoolkit="), "Secure" in cookie)
+        assert "max-age" in answer.headers["strict-transport-security"]
+        assert [421, 421] == [
+            ann.get("/", Host=name).status for name in ("evil.example", "sre.example.com.evil.example")
+        ]
+        assert 0 == served.stop()
 
 
 def test_too_much_is_not_taken_in(served: Served) -> None:
@@ -325,12 +327,12 @@ def test_live_streams_end_with_their_login_and_are_not_without_end(served: Serve
 
 def test_our_own_description_is_kept(own_home: Path, config: Config, notebooks: None) -> None:
     """Schemathesis reads the OpenAPI document, sends what fits and what does not, and finds no answer that it does not allow."""
-    served = Served(own_home, config, SRETOOLKIT_SERVE_MOST_REQUESTS="100000")
-    program = Path(sys.executable).with_name("schemathesis")
-    command = [
-        str(program), "run", f"{served.url}/api/openapi.json", "-H", f"Authorization: Bearer {served.token}",
-        "--max-examples", "12", "--phases", "examples,coverage,fuzzing", "--seed", "7", "--workers", "1", "--no-color",
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, cwd=own_home, timeout=110, check=False)
-    assert 0 == done.returncode, done.stdout[-6000:]
-    assert 0 == served.stop()
+    with Served(own_home, config, SRETOOLKIT_SERVE_MOST_REQUESTS="100000") as served:
+        program = Path(sys.executable).with_name("schemathesis")
+        command = [
+            str(program), "run", f"{served.url}/api/openapi.json", "-H", f"Authorization: Bearer {served.token}",
+            "--max-examples", "12", "--phases", "examples,coverage,fuzzing", "--seed", "7", "--workers", "1", "--no-color",
+        ]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, cwd=own_home, timeout=110, check=False)
+        assert 0 == done.returncode, done.stdout[-6000:]
+        assert 0 == served.stop()

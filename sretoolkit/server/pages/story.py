@@ -87,7 +87,10 @@ def _said(run: Run, view: Mapping[str, Any]) -> str:
     if run.state == "planned":
         return f"Nothing was changed. {_count(len(changes))} would be made." if changes else "Nothing was changed."
     if run.state == "completed":
-        return f"{_count(len(done))} made and verified." if changes else "It read, and changed nothing."
+        if not changes:
+            return "It read, and changed nothing."
+        so = sum(row["status"] == "already" for row in changes)
+        return f"{_count(len(done) - so)} made and verified{f', {so} were so already' if so else ''}."
     if run.state == "lost":
         return f"Its process on {run.process.host} is gone; what it began is neither done nor undone."
     return run.error or run.state.replace("_", " ")
