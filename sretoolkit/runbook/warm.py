@@ -5,7 +5,7 @@ and brings environment, folder and open files; the fork becomes that module's ``
 has ended, ``{"exit": CODE}``; or ``{"cold": WHY}``, and whoever asked starts a new interpreter instead.
 
 It runs no thread and no event loop, knows no secret, and forks only for a process that is like itself (`forked.place` says
-what that means). It ends when the code that it has loaded is changed, when nobody has asked for half an hour, and, where it was
+what that means). It ends when the code that it has loaded is changed, and when nobody has asked for half an hour or, where it was
 given a pipe, with whoever started it.
 """
 
@@ -85,7 +85,7 @@ class Zygote:
         used = time.monotonic()
         while self._open or self._children:
             ready = [number for number, _ in self._poller.poll(1000 * 60)]
-            idle = not ready and not self._children and time.monotonic() - used > _IDLE
+            idle = self._owner < 0 and not (ready or self._children) and time.monotonic() - used > _IDLE
             if self._owner in ready or (self._open and idle):
                 self._close()
             for number in ready:

@@ -23,6 +23,7 @@ from sretoolkit.errors import ConfigError, SREToolkitError
 from sretoolkit.provision.handlers import Desk
 from sretoolkit.provision.registry import Registry
 from sretoolkit.runbook.dispatcher import Dispatcher
+from sretoolkit.runbook.forked import warm_up
 from sretoolkit.runbook.ticker import Ticker
 from sretoolkit.server.answers import page, refusal
 from sretoolkit.server.api.site import routes as api_routes
@@ -183,8 +184,11 @@ def new_login(config: Config, *, address: str, port: int) -> str:
         return login_address(config, store, address_of(config, address=address, port=port))
 
 
-def serve(config: Config, *, address: str, port: int) -> None:
-    """Serve until a signal comes. Raises `ConfigError` where the server is not installed."""
+def serve(config: Config, *, address: str, port: int, warm: bool = True) -> None:
+    """Serve until a signal comes; ``warm``: what runs are forked from ends with us.
+
+    Raises `ConfigError` where the server is not installed.
+    """
     try:
         from granian.constants import HTTPModes, Interfaces, Loops
         from granian.http import HTTP1Settings
@@ -194,6 +198,8 @@ def serve(config: Config, *, address: str, port: int) -> None:
     with open_store(config) as store:  # upgrades the store, or says why it cannot be used, before anything listens
         store.now()
         make_app(config, store)  # says what is wrong with the configuration
+    if warm:
+        warm_up(owned=True)
     Server(
         "sretoolkit.server.app:application", factory=True, address=address, port=port, interface=Interfaces.ASGI,
         loop=Loops.asyncio, workers=1, backlog=4096, log_access=False, websockets=False, http=HTTPModes.http1,

@@ -57,7 +57,10 @@ def start(home: Path, config: Config, **environment: str) -> Server:
         "SRETOOLKIT_JOURNAL_KEYS": config["journal.keys"], "SRETOOLKIT_PROVISION_FOLDER": str(folder), **environment,
     }  # fmt: skip
     process = subprocess.Popen(
-        [sys.executable, "-m", "sretoolkit", "serve", "--port", str(port)], cwd=home, env=given, start_new_session=True
+        [sys.executable, "-m", "sretoolkit", "serve", "--cold", "--port", str(port)],
+        cwd=home,
+        env=given,
+        start_new_session=True,
     )
     server = Server(process, port, config, folder)
 

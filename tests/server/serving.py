@@ -25,7 +25,9 @@ from tests.stack.process import Process, free_port
 class Served:
     """``sretoolkit serve`` in a process of its own, with the configuration that stands in ``home/sretoolkit.toml``."""
 
-    def __init__(self, home: Path, config: Config, *, name: str = "serve", **environment: str) -> None:
+    def __init__(
+        self, home: Path, config: Config, *, name: str = "serve", warm: bool = False, **environment: str
+    ) -> None:
         self.home = home
         self.config = config
         self.port = free_port()
@@ -35,7 +37,15 @@ class Served:
             "SRETOOLKIT_JOURNAL_KEYS": config["journal.keys"], "SRETOOLKIT_RECORDS_FOLDER": config["records.folder"],
             "SRETOOLKIT_RUNBOOKS_FOLDERS": json.dumps([str(home)]), "PYTHONUNBUFFERED": "1", **environment,
         }  # fmt: skip
-        command = [sys.executable, "-m", "sretoolkit", "serve", "--port", str(self.port)]
+        command = [
+            sys.executable,
+            "-m",
+            "sretoolkit",
+            "serve",
+            "--port",
+            str(self.port),
+            "--warm" if warm else "--cold",
+        ]
         self.process = Process(home, name, command, environment=given)
         self.process.wait_for(f"{self.url}/healthz", timeout=60)
 
