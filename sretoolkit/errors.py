@@ -23,6 +23,7 @@ SREToolkitError
 │   └── UndoFailed              a change could not be taken back
 ├── RunbookError                a notebook cannot be read or run
 │   ├── UnknownRunbook          there is none of that name
+│   ├── UnknownSchedule         no schedule of that name
 │   └── RunFailed               a run ended badly; .state says how
 ├── ProvisionError              a node, policy, order or boot that cannot be as asked; .subject names it
 │   └── IdentityConflict        two machines say that they are one
@@ -219,6 +220,10 @@ class RunbookError(SREToolkitError):
 
 class UnknownRunbook(RunbookError):
     """There is no runbook of that name."""
+
+
+class UnknownSchedule(RunbookError):
+    """There is no schedule of that name."""
 
 
 class RunFailed(RunbookError):

@@ -135,7 +135,7 @@ def _order(name: str, config: Config, **options: Any) -> Order:
 
     found = Runbook.find(name, config)
     with open_store(config) as store:
-        _require_operator(config, store, found.name)
+        require_operator(config, store, found.name)
     values, _ = given_parameters(found, pairs=options["pairs"], file=options["file"])
     return Order(
         found,
@@ -157,7 +157,7 @@ def _resumed(config: Config, **options: Any) -> Order | None:
 
     with open_store(config) as store:
         run = load_run(store, options["resume"])
-        _require_operator(config, store, run.runbook)
+        require_operator(config, store, run.runbook)
         return resumed(
             store,
             run,
@@ -168,7 +168,8 @@ def _resumed(config: Config, **options: Any) -> Order | None:
         )
 
 
-def _require_operator(config: Config, store: Store, runbook: str) -> None:
+def require_operator(config: Config, store: Store, runbook: str) -> None:
+    """Raise `AccessDenied` unless whoever runs this process may run that runbook here."""
     from sretoolkit.runbook.access import Access, Person
 
     Access(config, shared=store.shared).require(Person.current(config), runbook, "operator")

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sretoolkit.cli.main import json_option
-from sretoolkit.cli.runbooks import complete_runbook, given_parameters, parameter_options
+from sretoolkit.cli.runbooks import complete_runbook, given_parameters, parameter_options, require_operator
 from sretoolkit.cli.schedule_keeping import export_command, fire_command, keep_command, name_argument
 
 if TYPE_CHECKING:
     from sretoolkit.config import Config
     from sretoolkit.runbook.schedule import Schedule
-    from sretoolkit.runbook.schedules import Scheduled
+    from sretoolkit.runbook.schedules import Scheduled, Schedules
+    from sretoolkit.store import Store
 
 
 @click.group("schedule")
@@ -57,6 +58,7 @@ def add_command(runbook: str, **options: Any) -> None:
     schedule = _schedule(runbook, config, **options)
     executor_of(schedule.executor, config).check()
     with open_store(config) as store:
+        require_operator(config, store, schedule.runbook_name)
         schedules = Schedules(store)
         schedules.add(schedule)
         _print_schedule(schedules.load(schedule.name))
@@ -182,6 +184,15 @@ def _pinned(found: Scheduled) -> str:
     )
 
 
+def _own(store: Store, config: Config, name: str) -> Schedules:
+    """The schedules, when whoever runs this may run what that one runs; raises `AccessDenied`."""
+    from sretoolkit.runbook.schedules import Schedules
+
+    schedules = Schedules(store)
+    require_operator(config, store, schedules.load(name).schedule.runbook_name)
+    return schedules
+
+
 @schedule_command.command("next")
 @name_argument
 @click.option("-n", "count", default=5, show_default=True, help="So many ticks.")
@@ -216,12 +227,11 @@ def pause_command(name: str, reason: str) -> None:
     """Let the ticks of a schedule pass until it is resumed."""
     from sretoolkit.actor import Actor
     from sretoolkit.config import Config
-    from sretoolkit.runbook.schedules import Schedules
     from sretoolkit.store import open_store
 
     config = Config.load()
     with open_store(config) as store:
-        Schedules(store).pause(name, f"by {Actor.current(config)}" + (f": {reason}" if reason else ""))
+        _own(store, config, name).pause(name, f"by {Actor.current(config)}" + (f": {reason}" if reason else ""))
     click.echo(f"schedule {name}: paused; its runs that go on are not ended")
 
 
@@ -229,11 +239,12 @@ def pause_command(name: str, reason: str) -> None:
 @name_argument
 def resume_command(name: str) -> None:
     """Go on with a paused schedule, from its next tick."""
-    from sretoolkit.runbook.schedules import Schedules
+    from sretoolkit.config import Config
     from sretoolkit.store import open_store
 
-    with open_store() as store:
-        schedules = Schedules(store)
+    config = Config.load()
+    with open_store(config) as store:
+        schedules = _own(store, config, name)
         schedules.resume(name)
         _print_schedule(schedules.load(name))
 
@@ -242,11 +253,12 @@ def resume_command(name: str) -> None:
 @name_argument
 def remove_command(name: str) -> None:
     """Forget a schedule and its ticks; its runs stay on record."""
-    from sretoolkit.runbook.schedules import Schedules
+    from sretoolkit.config import Config
     from sretoolkit.store import open_store
 
-    with open_store() as store:
-        Schedules(store).remove(name)
+    config = Config.load()
+    with open_store(config) as store:
+        _own(store, config, name).remove(name)
     click.echo(f"schedule {name}: removed")
 
 

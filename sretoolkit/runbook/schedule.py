@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from pathlib import PurePath
 from typing import Any, Literal, Self, get_args
 
 from sretoolkit.config import Config
@@ -76,6 +77,11 @@ class Schedule:
         if next(self.times.after(datetime.now(UTC)), None) is None:
             raise ConfigError(f"{self.cron!r} never comes", hint="there is no such day")
         return self
+
+    @property
+    def runbook_name(self) -> str:
+        """Its runbook's name, also where that is given by its path."""
+        return PurePath(self.runbook).name.removesuffix(".ipynb")
 
     @property
     def times(self) -> Cron:

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from typing import Any, Literal
 
 from sretoolkit.clock import Clock
-from sretoolkit.errors import RunbookError
+from sretoolkit.errors import RunbookError, UnknownSchedule
 from sretoolkit.journal.runs import moment
 from sretoolkit.runbook.schedule import Schedule
 from sretoolkit.secrets import redaction
@@ -92,7 +92,7 @@ class Schedules:
             known = [row["name"] for row in self.store.read("SELECT name FROM schedules")]
             near = get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else "`sretoolkit schedule list` shows those there are"
-            raise RunbookError(f"there is no schedule {name!r}", hint=hint)
+            raise UnknownSchedule(f"there is no schedule {name!r}", hint=hint)
         return scheduled(rows[0])
 
     def pause(self, name: str, why: str) -> None:

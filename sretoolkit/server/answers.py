@@ -26,14 +26,15 @@ from sretoolkit.errors import (
     StoreUnavailable,
     UnknownPlugin,
     UnknownRunbook,
+    UnknownSchedule,
 )
 from sretoolkit.report import plain
 from sretoolkit.secrets import redaction
 
 _STATUS: tuple[tuple[type[SREToolkitError], int], ...] = (
     (AccessDenied, 403), (UnknownPlugin, 404), (ParameterError, 422), (JournalError, 404), (StoreUnavailable, 503),
-    (ConfigError, 422), (UnknownRunbook, 404), (ProvisionError, 422), (RunbookError, 409), (PlanError, 409),
-    (LeaseError, 409), (HTTPError, 502),
+    (ConfigError, 422), (UnknownRunbook, 404), (UnknownSchedule, 404), (ProvisionError, 422), (RunbookError, 409),
+    (PlanError, 409), (LeaseError, 409), (HTTPError, 502),
 )  # fmt: skip
 _HEADING = {403: "Not allowed", 404: "Not found", 422: "That cannot be used", 503: "The store is away", 409: "Not now"}
 

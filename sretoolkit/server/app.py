@@ -40,6 +40,7 @@ from sretoolkit.server.oidc import Provider
 from sretoolkit.server.pages.approvals import ApprovalPages
 from sretoolkit.server.pages.runbooks import RunbookPages
 from sretoolkit.server.pages.runs import RunPages
+from sretoolkit.server.pages.schedules import SchedulePages
 from sretoolkit.server.pages.sources import SourceHealth, SourcePages
 from sretoolkit.server.site import Site
 from sretoolkit.server.webhooks import Webhooks
@@ -88,7 +89,7 @@ def make_app(config: Config, store: Store) -> Application:
 def _routes(site: Site, live: Live) -> list[Route | Mount]:
     runs, runbooks, approvals = RunPages(site), RunbookPages(site), ApprovalPages(site)
     health = SourceHealth(site.config)
-    sources = SourcePages(site, health)
+    sources, schedules = SourcePages(site, health), SchedulePages(site)
     entrance, hooks = Entrance(site, Provider.of(site.config)), Hooks(site)
     return [
         Route("/healthz", _health),
@@ -108,6 +109,8 @@ def _routes(site: Site, live: Live) -> list[Route | Mount]:
         Route("/runbooks/{name}", runbooks.show),
         Route("/runbooks/{name}", runbooks.start, methods=["POST"]),
         Route("/approvals", approvals.index),
+        Route("/schedules", schedules.index),
+        *(Route(f"/schedules/{{name}}/{verb}", schedules.tell, methods=["POST"]) for verb in ("pause", "resume")),
         Route("/sources", sources.index),
         Route("/live/runs", live.runs),
         Route("/live/runs/{run}", live.run),
