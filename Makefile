@@ -3,6 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip --disable-pip-version-check install --quiet
+PICTURES ?= $(CURDIR)/build/pictures
 WORKERS ?= $(shell nproc)
 DEMO := .demo
 DEMO_ENV := SRETOOLKIT_STORE_URL=sqlite:///$(CURDIR)/$(DEMO)/store.db SRETOOLKIT_JOURNAL_KEYS=$(CURDIR)/$(DEMO)/keys \
@@ -62,7 +63,9 @@ test-live: $(VENV)/.dev
 
 test-ui: $(VENV)/.dev
 	tests/stack/install
-	$(BIN)/pytest -q -m ui tests/ui --durations=5
+	@mkdir -p $(PICTURES)
+	UI_PICTURES=$(PICTURES) $(BIN)/pytest -q -m ui tests/ui --durations=5
+	@echo "what the browser showed: $(PICTURES)"
 
 test-faults: $(VENV)/.dev
 	tests/stack/install

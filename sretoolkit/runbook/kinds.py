@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from sretoolkit.clock import format_duration, parse_duration
@@ -101,6 +101,8 @@ class Kind:
             return value.reference
         if isinstance(value, timedelta):
             return format_duration(value)
+        if isinstance(value, date):
+            return value.isoformat()
         if isinstance(value, list):
             return [self.encode(item) for item in value]
         if isinstance(value, dict):
@@ -108,9 +110,11 @@ class Kind:
         return value
 
     def code(self, value: Any, names: Mapping[str, str]) -> str:
-        """Python source that makes the value; ``names`` says how this notebook spells ``timedelta`` and ``Secret``."""
+        """Python source that makes the value; ``names`` says how this notebook spells ``date``, ``timedelta`` and ``Secret``."""
         if isinstance(value, timedelta):
             return f"{names.get('timedelta', 'timedelta')}(seconds={value.total_seconds()!r})"
+        if isinstance(value, date):
+            return f"{names.get('date', 'date')}({value.year}, {value.month}, {value.day})"
         if isinstance(value, Secret):
             return f"{names.get('Secret', 'Secret')}({value.reference!r})"
         if isinstance(value, list):
@@ -296,6 +300,17 @@ def _accept_duration(kind: Kind, value: Any) -> timedelta:
         raise Fault(error.message) from None
 
 
+def _accept_date(kind: Kind, value: Any) -> date:
+    if type(value) is date:
+        return value
+    try:
+        if isinstance(value, str) and (found := date.fromisoformat(value)).isoformat() == value:
+            return found
+    except ValueError:
+        pass
+    raise Fault(f'{value!r} is no date: write "2026-12-25"')
+
+
 def _accept_secret(kind: Kind, value: Any) -> Secret:
     if isinstance(value, Secret):
         return value
@@ -314,6 +329,7 @@ _ACCEPT: dict[str, Callable[[Kind, Any], Any]] = {
     "dict": _accept_dict,
     "None": _accept_exactly(type(None)),
     "Any": _accept_data,
+    "date": _accept_date,
     "timedelta": _accept_duration,
     "Secret": _accept_secret,
     "SourceName": _accept_exactly(str, SourceName),
@@ -336,6 +352,7 @@ _SCHEMA: dict[str, dict[str, Any]] = {
     "dict": {"type": "object"},
     "None": {"type": "null"},
     "Any": {},
+    "date": {"type": "string", "format": "date"},
     "timedelta": {"type": "string", "format": "sretoolkit-duration"},
     "Secret": {"type": "string", "format": "sretoolkit-secret"},
     "SourceName": {"type": "string", "format": "sretoolkit-source"},

@@ -9,7 +9,7 @@ import tokenize
 from collections.abc import Collection, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from difflib import get_close_matches
 from typing import Any
 
@@ -90,7 +90,7 @@ class Parameters:
 def read_parameters(source: str, *, runbook: str) -> Parameters:
     """Read the cell's source with `ast` and `tokenize`; nothing of it is run.
 
-    Allowed are imports, docstrings and assignments of literals, ``timedelta(...)`` and ``Secret(...)``. Raises
+    Allowed are imports, docstrings and assignments of literals, ``date(...)``, ``timedelta(...)`` and ``Secret(...)``. Raises
     `ParameterError` for anything else.
     """
     try:
@@ -154,8 +154,8 @@ def _literal(node: ast.expr) -> Any:
         try:
             positional = [ast.literal_eval(argument) for argument in node.args]
             named = {word.arg: ast.literal_eval(word.value) for word in node.keywords if word.arg}
-            if name == "timedelta":
-                return timedelta(*positional, **named)
+            if name in ("date", "timedelta"):
+                return {"date": date, "timedelta": timedelta}[name](*positional, **named)
             if name == "Secret":
                 return Secret(*positional)
             if name in ("HostName", "SourceName") and len(positional) == 1 and isinstance(positional[0], str):
@@ -171,7 +171,7 @@ def _literal(node: ast.expr) -> Any:
 def _note_spelling(node: ast.AST, spelling: dict[str, str]) -> None:
     if isinstance(node, ast.Attribute | ast.Name):
         name = node.attr if isinstance(node, ast.Attribute) else node.id
-        if name in ("timedelta", "Secret"):
+        if name in ("date", "timedelta", "Secret"):
             spelling.setdefault(name, ast.unparse(node))
 
 

@@ -13,8 +13,8 @@ from sretoolkit.runbook.kinds import Kind, Range, Regex
 from sretoolkit.runbook.parameters import Parameter, Parameters
 
 PREFIX = "p."
-Control = Literal["checkbox", "select", "number", "text", "area"]
-_INPUT = {"int": "number", "float": "number"}
+Control = Literal["checkbox", "select", "number", "date", "text", "area"]
+_INPUT: dict[str, Control] = {"int": "number", "float": "number", "date": "date"}
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _field(item: Parameter, config: Config) -> Field:
         hint = {"list": "separated by commas, one a line, or JSON", "dict": "JSON", "Any": ""}[kind.name]
         return replace(plain, control="area", hint=hint, suggestions=_known(kind, config))
     return replace(
-        plain, control="number" if kind.name in _INPUT else "text", limits=_limits(kind), unit=_unit(kind),
+        plain, control=_INPUT.get(kind.name, "text"), limits=_limits(kind), unit=_unit(kind),
         suggestions=_known(kind, config), hint=_hint(kind),
     )  # fmt: skip
 
@@ -123,7 +123,7 @@ def _known(kind: Kind, config: Config) -> list[str]:
 
 
 def _limits(kind: Kind) -> dict[str, str]:
-    if kind.name not in _INPUT:
+    if kind.name not in ("int", "float"):
         return {}
     found = {"step": "1" if kind.name == "int" else "any"}
     for bound in kind.bounds:

@@ -101,6 +101,8 @@ def _control(kind: Kind, config: Config) -> widgets.DOMWidget:
         return widgets.Dropdown(options=[(str(choice), choice) for choice in kind.choices])
     if kind.name == "bool":
         return widgets.Checkbox(indent=True)
+    if kind.name == "date":
+        return widgets.DatePicker()
     if slide := _slide(kind):
         number = widgets.IntSlider if kind.name == "int" else widgets.FloatSlider
         step = 1 if kind.name == "int" else (slide.high - slide.low) / 100  # type: ignore[operator]
@@ -128,7 +130,7 @@ def _labelled(control: widgets.DOMWidget, name: str) -> widgets.DOMWidget:
 
 def _is_picked(kind: Kind) -> bool:
     """Whether the control gives a value of the type, and not a text for it."""
-    return bool(kind.choices or kind.name == "bool" or _slide(kind) or _is_tags(kind))
+    return bool(kind.choices or kind.name in ("bool", "date") or _slide(kind) or _is_tags(kind))
 
 
 def _is_tags(kind: Kind) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,8 @@ TEXTS: list[tuple[str, str, Any]] = [
     ("x: dict[str, int]", '{"a": 1}', {"a": 1}),
     ("x: dict[int, str]", '{"1": "a"}', {1: "a"}),
     ("x: timedelta", "1h30m", timedelta(minutes=90)),
+    ("x: date", "2026-12-25", date(2026, 12, 25)),
+    ("x: date | None", "none", None),
     ("x: Secret", "file:/run/x", Secret("file:/run/x")),
     ("x: int | None", "none", None),
     ("x: int | None", "5", 5),
@@ -123,6 +125,9 @@ REFUSED: list[tuple[str, str, str]] = [
     ("x: dict", "[" * 100_000, "is no JSON"),
     ("x: list", "[" * 200 + "]" * 200, "nested more than"),
     ("x: timedelta", "5", "is not a duration"),
+    ("x: date", "25.12.2026", "is no date"),
+    ("x: date", "2026-02-30", "is no date"),
+    ("x: date", "20261225", "is no date"),
     ("x: timedelta", "99999999999w", "too long"),
     ("x: Literal['a']", "b", "is not one of 'a'"),
     ("x: None", "0", "is not none"),
@@ -378,6 +383,8 @@ KINDS: list[tuple[str, st.SearchStrategy[Any]]] = [
     ("list", st.lists(JSON, max_size=4)),
     ("dict", st.dictionaries(st.text(), JSON, max_size=4)),
     ("None", st.none()),
+    ("date", st.dates()),
+    ("list[date]", st.lists(st.dates(), max_size=3)),
     ("timedelta", DURATIONS),
     ("list[timedelta]", st.lists(DURATIONS, max_size=4)),
     ("int | None", st.none() | st.integers(-9, 9)),
@@ -394,7 +401,7 @@ def test_values_come_back_equal_from_code_and_from_the_journal(data: st.DataObje
     declared, strategy = data.draw(st.sampled_from(KINDS))
     parameters = _read(f"x: {declared}")
     values = parameters.check({"x": data.draw(strategy)})
-    names: dict[str, Any] = {"timedelta": timedelta, "Secret": Secret}
+    names: dict[str, Any] = {"date": date, "timedelta": timedelta, "Secret": Secret}
     exec(parameters.code(values), names)
     assert (values["x"], type(values["x"])) == (names["x"], type(names["x"]))
     kept = json.loads(json.dumps(parameters.encode(values), allow_nan=False))
@@ -404,9 +411,13 @@ def test_values_come_back_equal_from_code_and_from_the_journal(data: st.DataObje
 def test_code_spells_names_as_the_notebook_does() -> None:
     """The injected cell comes after the imports of the parameters cell, and uses their names."""
     source = "import datetime\nimport sretoolkit\nw: datetime.timedelta = datetime.timedelta(1)\ns: sretoolkit.Secret\n"
+    source += "d: datetime.date = datetime.date(2026, 12, 25)\n"
     parameters = _read(source)
     code = parameters.code(parameters.check({"s": "env:X", "w": "1s"}))
-    assert "# Parameters\nw = datetime.timedelta(seconds=1.0)\ns = sretoolkit.Secret('env:X')" == code
+    assert (
+        "# Parameters\nw = datetime.timedelta(seconds=1.0)\ns = sretoolkit.Secret('env:X')\nd = datetime.date(2026, 12, 25)"
+        == code
+    )
 
 
 @given(st.text())

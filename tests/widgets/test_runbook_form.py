@@ -17,7 +17,7 @@ from tests.widgets.watching import shown, until
 
 Write = Callable[..., Path]
 KINDS = """
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Annotated, Literal
 from sretoolkit.runbook import HostName, Range, Regex, Secret, SourceName
 dry: bool = True  # look only
@@ -27,6 +27,7 @@ name: Annotated[str, Regex("[a-z]+")] = "shop"  # lower case
 groups: list[str] = ["a", "b"]  # which
 hosts: list[HostName] = ["localhost"]  # on which
 wait: timedelta = timedelta(minutes=5)  # patience
+until: date = date(2026, 12, 31)  # the last day
 limit: int | None = None  # at most
 host: HostName = "localhost"  # where
 source: SourceName = "prod"  # whom to ask
@@ -54,9 +55,11 @@ def test_each_type_has_the_control_that_fits(kinds: RunbookForm) -> None:
 
     assert {
         "dry": "Checkbox", "colour": "Dropdown", "percent": "IntSlider", "name": "Text", "groups": "TagsInput",
-        "hosts": "TagsInput", "wait": "Text", "limit": "Text", "host": "Combobox", "source": "Combobox", "token": "Combobox",
+        "hosts": "TagsInput", "wait": "Text", "until": "DatePicker", "limit": "Text",
+        "host": "Combobox", "source": "Combobox", "token": "Combobox",
     } == controls  # fmt: skip
     assert ("5m", "none", 5, ["a", "b"]) == (values["wait"], values["limit"], values["percent"], values["groups"])
+    assert "2026-12-31" == str(values["until"])
     assert ("localhost", "web1") == kinds.fields["host"].control.options
     assert "env:SHOP_TOKEN" in kinds.fields["token"].control.options
     assert "&lt;b&gt;Kinds" in kinds.children[0].value
