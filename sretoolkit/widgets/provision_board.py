@@ -1,4 +1,4 @@
-"""Machines that boot from the network, seen live: the board, one machine's log, a rule to try, and what policies would do."""
+"""Machines that boot from the network: the board, one machine's log, a rule to try, what policies would do, and changes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import ipywidgets as widgets
 from sretoolkit.config import Config
 from sretoolkit.provision.overview import board, describe, foresee, try_rule
 from sretoolkit.report import Report
+from sretoolkit.widgets.command_form import CommandForm
 from sretoolkit.widgets.frontend import attended
 from sretoolkit.widgets.panel import Panel, put
 from sretoolkit.widgets.trouble import trouble
@@ -17,7 +18,8 @@ _EVERY = 2.0  # seconds between two looks at the store
 class ProvisionBoard(Panel):
     """Four views, kept up to date while somebody looks: all machines, one of them, a rule on all of them, a simulation.
 
-    Nothing here changes anything; installing is the runbook `provision_host`.
+    Beside them the form of each command (`CommandForm`), whose plan is read before it is run. Installing is the runbook
+    `provision_host`.
     """
 
     def __init__(self, *, config: Config | None = None) -> None:
@@ -33,11 +35,13 @@ class ProvisionBoard(Panel):
         self.matched = widgets.HTML()
         self.folder = widgets.Text(description="folder", placeholder="of policies to try; empty: those in force")
         self.foreseen = widgets.HTML()
+        self.changes = CommandForm(config=self._config)
         self._views = {
             "Board": widgets.VBox([self.machines]),
             "One machine": widgets.VBox([self.node, self.story]),
             "Try a rule": widgets.VBox([self.rule, self.matched]),
             "Simulate": widgets.VBox([self.folder, self.foreseen]),
+            "Change": self.changes,
         }
         self.tabs = widgets.Tab(list(self._views.values()))
         self.tabs.titles = tuple(self._views)
@@ -59,6 +63,8 @@ class ProvisionBoard(Panel):
     def answer(self, what: str) -> None:
         """One view; what goes wrong is told in its place."""
         shown = {"log": 1, "rule": 2, "simulation": 3}.get(what, self.tabs.selected_index or 0)
+        if shown >= len(self._views) - 1:
+            return
         places = (self.machines, self.story, self.matched, self.foreseen)
         makers = (self._board, self._story, self._rule, self._simulation)
         place, make = places[shown], makers[shown]
