@@ -45,7 +45,7 @@ from tests.stack.postgres import Postgres
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(3000)]
 
-AT_ONCE, ALL = 6, 100
+AT_ONCE, ALL = 6, 100 if os.environ.get("EVERY_FAULT") else 24
 FANNED = (
     ("number: int  # which of them\nslow: bool = False", ["parameters"]),
     "import os, time\nif number % 10 == 3:\n    raise RuntimeError(f'number {number} fails on purpose')\n"
