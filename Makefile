@@ -69,7 +69,7 @@ test-ui: $(VENV)/.dev
 
 test-faults: $(VENV)/.dev
 	tests/stack/install
-	EVERY_FAULT=1 $(BIN)/pytest -q -n $(WORKERS) -m live tests/live/faults tests/live/test_rollout_kubernetes_killed.py
+	EVERY_FAULT=1 $(BIN)/pytest -q -n $(WORKERS) -m live tests/live/faults tests/live/test_rollout_kubernetes_killed.py tests/live/test_executor_kubernetes.py
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.engine

@@ -295,7 +295,7 @@ def test_a_store_that_no_pod_reaches_is_refused(far: Config, config: Config, fan
     assert "postgresql" in caught.value.hint
 
 
-def test_a_hundred_runs_are_fanned_out(far: Config, fanned: Runbook, capsys: pytest.CaptureFixture[str]) -> None:
+def test_runs_are_fanned_out(far: Config, fanned: Runbook, capsys: pytest.CaptureFixture[str]) -> None:
     """So many at once and no more; those that fail, and whose kernels are killed, hold nobody up; all records come back."""
     requests = {number: _request(fanned, far, number=number) for number in range(ALL)}
     began = time.monotonic()
@@ -325,7 +325,10 @@ def test_a_hundred_runs_are_fanned_out(far: Config, fanned: Runbook, capsys: pyt
             f"\n{ALL} runs as Jobs, {most} at once at the most: {spent:.0f} s; a run {sorted(took)[len(took) // 2]:.1f} s in "
             f"the middle; {dict(states)}; {len(files)} files of records back, {int(packed) >> 10} KiB packed in the store"
         )
-    assert {"completed": 86, "failed": 10, "killed": 4} == states
+    expected = Counter(
+        "failed" if number % 10 == 3 else "killed" if number % 25 == 7 else "completed" for number in requests
+    )
+    assert expected == states
     assert {"whole": ALL} == proofs
     assert (2 * ALL, {"unchanged"}) == (len(files), {file["state"] for file in files})
     assert AT_ONCE == most
