@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sretoolkit.clock import poll
 from sretoolkit.config import Config
+from sretoolkit.runbook.schedule import Schedule
+from sretoolkit.runbook.schedules import Schedules
+from sretoolkit.store import Store
 from tests.plan.steps import Folder
 from tests.server.conftest import POLICIES, READING
 from tests.server.provider import SECRET, OpenIdProvider
@@ -239,3 +243,30 @@ def test_without_javascript_everything_is_there(team: Served, provider: OpenIdPr
     assert "completed" in page.locator("#story").inner_text()
     assert "42" in page.locator("#cells").inner_text() or page.locator("#cells pre.output").last.text_content()
     ann.clean()
+
+
+def test_schedules_are_read_and_paused(team: Served, provider: OpenIdProvider, browser: Browser) -> None:
+    """What is due next, what became of it, and a button to let it rest: in the light and on a phone in the dark."""
+    with Store(team.config["store.url"]) as store:
+        schedules = Schedules(store)
+        about: dict[str, Any] = {
+            "runbook": "adding",
+            "actor": {"user": "ann", "identity": "", "via": "local"},
+            "parameters": {"left": 1},
+        }
+        schedules.add(Schedule(id="s1", name="sums-at-night", cron="30 2 * * 1-5", zone="Europe/Berlin", **about))
+        schedules.add(Schedule(id="s2", name="sums-often", cron="* * * * *", missed="once", **about))
+        store.write("UPDATE schedules SET ticked = ticked - 61, due = due - 61 WHERE id = 's2'")
+        assert poll(lambda: schedules.history("sums-often"), timeout=30)
+        team.ended(schedules.history("sums-often")[-1].run)
+    ann = Person(browser, team.url, provider).log_in(provider, "ann@example.com")
+    ann.page.get_by_role("link", name="Schedules").click()
+    ann.keep("schedules")
+    ann.page.get_by_role("button", name="Pause sums-often").click()
+    ann.page.get_by_text("paused by ann@example.com").wait_for()
+    ann.clean()
+    phone = Person(browser, team.url, provider, color_scheme="dark").log_in(provider, "ann@example.com")
+    phone.page.set_viewport_size({"width": 375, "height": 800})
+    phone.page.goto(f"{team.url}/schedules")
+    phone.keep("schedules-phone-dark")
+    phone.clean()
