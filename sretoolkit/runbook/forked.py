@@ -133,10 +133,7 @@ def warm(
     except OSError:  # it was deleted under us
         return None
     with socket.socket(socket.AF_UNIX) as connection:
-        try:
-            with beside(place()) as name:
-                connection.connect(name)
-        except OSError:
+        if not _connected(connection):
             return None
         given = [_end(stdin, 0, ours), _end(stdout, 1, ours)]
         given.append(given[1] if merge else 2)
@@ -155,6 +152,16 @@ def warm(
     fork.stdin = os.fdopen(ours.pop(0), "wb") if stdin == PIPE else None
     fork.stdout = os.fdopen(ours.pop(0), "rb") if stdout == PIPE else None
     return fork
+
+
+def _connected(connection: socket.socket) -> bool:
+    """Whether there is a warm process like this one, with which we speak now."""
+    try:
+        with beside(place()) as name:
+            connection.connect(name)
+    except OSError:
+        return False
+    return True
 
 
 def _ask(connection: socket.socket, request: Mapping[str, Any], descriptors: list[int]) -> int | None:
@@ -255,10 +262,7 @@ def warm_up(*, owned: bool = False) -> tuple[Process, int]:
 def warm_pid() -> int | None:
     """The warm process that processes like this one are forked from; None when there is none."""
     with socket.socket(socket.AF_UNIX) as connection:
-        try:
-            with beside(place()) as name:
-                connection.connect(name)
-        except OSError:
+        if not _connected(connection):
             return None
         credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         return int(struct.unpack("3i", credentials)[0])

@@ -126,14 +126,23 @@ def test_freebsd_calls_home_without_curl(url: str, peer: str) -> None:
     assert lines_of == head.splitlines()
 
 
+def sent_to_an_installer(
+    desk: Desk, write: Any, order: Any, *, task: str = "debian", kernel: str = "linux", initrd: str = "initrd.gz"
+) -> tuple[Machine, Any]:
+    """A machine that has booted, and the order by which it is installed by an installer of its own."""
+    write(Repo(name="tree", kernel=kernel, initrd=initrd), web(task=task, repo="tree"))
+    machine = Machine(desk, 1)
+    machine.boot()
+    return machine, order(machine.node, kind="installer")
+
+
 def test_an_installer_may_fetch_its_files_itself(
     machines_desk: Desk, registry: Registry, write: Any, order: Any
 ) -> None:
     """FreeBSD's runs from memory and knows nothing but the server: its address says whose file it wants, none is injected."""
-    write(Repo(name="tree", kernel="memdisk", initrd="freebsd.iso"), web(task="freebsd", repo="tree"))
-    machine = Machine(machines_desk, 1)
-    machine.boot()
-    order(machine.node, kind="installer")
+    machine, _ = sent_to_an_installer(
+        machines_desk, write, order, task="freebsd", kernel="memdisk", initrd="freebsd.iso"
+    )
     assert 403 == machine.ask("GET", "inject/mine/installerconfig", token="").status  # it was not checked yet
     assert "reboot" == machine.poll()["action"]
     script = machine.script()
@@ -148,10 +157,7 @@ def test_an_installer_may_fetch_its_files_itself(
 
 def test_a_file_without_a_token_leaves_the_token_good(machines_desk: Desk, write: Any, order: Any) -> None:
     """Ubuntu's installer fetches two files: the second one, whose text has no token, does not make the first one's invalid."""
-    write(Repo(name="tree", kernel="linux", initrd="initrd"), web(task="ubuntu", repo="tree"))
-    machine = Machine(machines_desk, 1)
-    machine.boot()
-    given = order(machine.node, kind="installer")
+    machine, given = sent_to_an_installer(machines_desk, write, order, task="ubuntu", kernel="linux", initrd="initrd")
     machine.poll()
     text = machine.ask("GET", f"inject/{given.id}/user-data", token="").body.decode()
     assert 200 == machine.ask("GET", f"inject/{given.id}/meta-data", token="").status
@@ -193,10 +199,7 @@ def test_an_installer_is_booted_by_the_machine_that_was_checked(
     machines_desk: Desk, registry: Registry, write: Any, order: Any
 ) -> None:
     """First the microkernel's check of machine and disk, then its installer, with its own file, at its own address."""
-    write(Repo(name="tree", kernel="linux", initrd="initrd.gz"), web(task="debian", repo="tree"))
-    machine = Machine(machines_desk, 1)
-    machine.boot()
-    given = order(machine.node, kind="installer")
+    machine, given = sent_to_an_installer(machines_desk, write, order)
     assert "microkernel" in machine.script()
     assert "reboot" == machine.poll()["action"]
     script = machine.script()
@@ -216,10 +219,7 @@ def test_an_installer_that_no_loader_boots_fails(
     machines_desk: Desk, registry: Registry, write: Any, order: Any
 ) -> None:
     """GRUB and PXELINUX bring the microkernel again: the order has failed, and the machine is not sent round for ever."""
-    write(Repo(name="tree", kernel="linux", initrd="initrd.gz"), web(task="debian", repo="tree"))
-    machine = Machine(machines_desk, 1)
-    machine.boot()
-    order(machine.node, kind="installer")
+    machine, _ = sent_to_an_installer(machines_desk, write, order)
     assert ["reboot", "reboot"] == [machine.poll()["action"], lines(machine.check_in())["action"]]
     assert "wait" == lines(machine.boot())["action"]
     (failed,) = [row["entry"] for row in registry.log(machine.node) if row["event"] == "failed"]
@@ -231,10 +231,7 @@ def test_an_installer_is_refused_when_the_disk_is_another_one(
     machines_desk: Desk, registry: Registry, write: Any, order: Any
 ) -> None:
     """Issue fault "disk swapped before install": found at the check-in before, nothing is booted."""
-    write(Repo(name="tree", kernel="linux", initrd="initrd.gz"), web(task="debian", repo="tree"))
-    machine = Machine(machines_desk, 1)
-    machine.boot()
-    order(machine.node, kind="installer")
+    machine, _ = sent_to_an_installer(machines_desk, write, order)
     machine.facts["disks"][0]["fingerprint"] = "other"
     machine.boot()
     assert ("wait", "") == (machine.poll()["action"], registry.node(machine.node).order)

@@ -15,13 +15,14 @@ from sretoolkit.runbook.schedule import Schedule
 from sretoolkit.runbook.schedules import Schedules
 from sretoolkit.store import Store
 from tests.plan.steps import Folder
-from tests.server.conftest import POLICIES, READING
-from tests.server.provider import SECRET, OpenIdProvider
+from tests.server.conftest import POLICIES, READING, provider
+from tests.server.provider import OpenIdProvider
 from tests.server.serving import Served
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Route
 
+__all__ = ["provider"]  # a fixture
 pytestmark = pytest.mark.ui
 AXE = Path(__file__).parent / "axe" / "axe.min.js"
 SERIOUS = """() => axe.run(document, {resultTypes: ["violations"]}).then(result => result.violations
@@ -81,15 +82,6 @@ class Person:
         others = [error for error in self.errors if "status of 422" not in error]
         assert ([], [], refused) == (others, self.strangers, len(self.errors))
         self.context.close()
-
-
-@pytest.fixture
-def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenIdProvider]:
-    """Whom people log in with."""
-    monkeypatch.setenv("TEST_OIDC_SECRET", SECRET)
-    started = OpenIdProvider()
-    yield started
-    started.close()
 
 
 @pytest.fixture
