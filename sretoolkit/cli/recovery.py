@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sretoolkit.cli.main import json_option
+from sretoolkit.cli.runbooks import require_operator
 from sretoolkit.cli.runs import complete_run
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ def recover_command(ctx: click.Context, run: str | None, resume: bool, force: bo
     config = Config.load()
     with open_store(config) as store:
         found = [load_run(store, run)] if run else find_runs(store, state="lost", limit=1000)
+        if run:  # what is lost is taken back by whoever comes by; a run by its name by who may run that
+            require_operator(config, store, found[0].runbook)
     done = [_recover(config, one.id, resume=resume, force=force) for one in found]
     _show(done, as_json=as_json)
     ctx.exit(max((one["exit_code"] for one in done), default=0))
@@ -98,12 +101,14 @@ def undo_command(ctx: click.Context, run: str, plan_only: bool, force: bool, tic
     """Take back what a finished run changed, newest first, in a run of its own."""
     from sretoolkit.cli.output import print_json, print_text
     from sretoolkit.config import Config
+    from sretoolkit.journal import load_run
     from sretoolkit.plan.execution import run_alone
     from sretoolkit.plan.recovery import undoing
     from sretoolkit.store import open_store
 
     config = Config.load()
     with open_store(config) as store:
+        require_operator(config, store, load_run(store, run).runbook)
         mode: Mode = "plan" if plan_only else "apply"
         plan, session = undoing(store, run, config=config, mode=mode, force=force, ticket=ticket)
         print_text("" if as_json else str(plan))

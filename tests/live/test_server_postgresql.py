@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from sretoolkit.actor import Actor
 from sretoolkit.config import Config
+from sretoolkit.journal import Keys, open_run
 from sretoolkit.store import Store
 from tests.runbook.desk import Desk
 from tests.server.conftest import READING
@@ -58,6 +60,14 @@ def test_two_servers_share_runs_and_the_command_line_has_the_same_roles(
     assert (1, True, 0) == (
         refused.returncode, "is nobody for adding, and this takes the role operator" in refused.stdout, allowed.returncode,
     )  # fmt: skip
+    with Store(postgres.url) as store:
+        foreign = open_run(store, Keys.of(config), runbook="adding", actor=Actor("ann"), mode="apply").run
+    for words in (
+        ("undo", foreign),
+        ("recover", foreign),
+        ("schedule", "add", "adding", "--cron", "@daily", "-p", "left=1"),
+    ):
+        assert "is nobody for adding, and this takes the role operator" in desk.run(*words).stdout
     assert [0, 0] == [server.stop() for server in servers]
 
 
