@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import orjson
+import msgspec
 
 from sretoolkit.errors import IdentityConflict, ProvisionError
 from sretoolkit.provision import orders
@@ -284,4 +284,4 @@ def _again(tx: Transaction, arrival: Arrival, known: Node) -> Node:
 
 
 def _as_text(facts: Mapping[str, Any]) -> str:
-    return orjson.dumps(facts).decode()
+    return msgspec.json.encode(facts).decode()

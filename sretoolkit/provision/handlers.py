@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import orjson
+import msgspec
 
 from sretoolkit.config import Config
 from sretoolkit.errors import IdentityConflict, ProvisionError
@@ -46,8 +46,8 @@ class Request:
         if len(self.body) > MOST_BYTES:
             raise ProvisionError(f"a body of {len(self.body)} bytes is too large; at most {MOST_BYTES}")
         try:
-            return orjson.loads(self.body or b"{}")
-        except orjson.JSONDecodeError as error:
+            return msgspec.json.decode(self.body or b"{}")
+        except (msgspec.DecodeError, RecursionError) as error:
             raise ProvisionError(f"the body is no JSON: {error}") from error
 
     @property
