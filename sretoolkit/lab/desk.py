@@ -52,6 +52,15 @@ def copy(name: str, config: Config, *, now: datetime) -> tuple[str, dict[str, An
     return f"{FOLDER}/{found.name}-{now:%Y%m%d-%H%M%S}.ipynb", json.loads(json.dumps(found.content))
 
 
+def emptied(content: dict[str, Any]) -> dict[str, Any]:
+    """The same notebook without outputs."""
+    cells = [
+        {**cell, "outputs": [], "execution_count": None} if cell["cell_type"] == "code" else cell
+        for cell in content["cells"]
+    ]
+    return {**content, "cells": cells}
+
+
 def _panel(call: str, name: str) -> dict[str, Any]:
     """A notebook of one cell, whose source is folded away: one comes for what it shows."""
     cell: dict[str, Any] = {

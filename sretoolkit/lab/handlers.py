@@ -59,7 +59,10 @@ class Runbooks(_Answer):
 
 
 class Open(_Answer):
-    """A notebook to work with, made below the server's root where it is not there yet."""
+    """A notebook to work with, made below the server's root where it is not there yet.
+
+    One whose kernel has ended is emptied: what is left of its panel could only say that there is none any more.
+    """
 
     @web.authenticated
     async def post(self) -> None:
@@ -86,8 +89,12 @@ class Open(_Answer):
         contents: Any = self.contents_manager
         if not await ensure_async(contents.dir_exists(desk.FOLDER)):
             await ensure_async(contents.save({"type": "directory"}, desk.FOLDER))
-        if not await ensure_async(contents.file_exists(path)):
-            await ensure_async(contents.save({"type": "notebook", "format": "json", "content": content}, path))
+        if await ensure_async(contents.file_exists(path)):
+            manager: Any = self.session_manager
+            if any(session["path"] == path for session in await ensure_async(manager.list_sessions())):
+                return  # its panel lives, and is shown again
+            content = desk.emptied((await ensure_async(contents.get(path, type="notebook")))["content"])
+        await ensure_async(contents.save({"type": "notebook", "format": "json", "content": content}, path))
 
 
 class PassOn(_Answer):

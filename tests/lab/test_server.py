@@ -71,6 +71,18 @@ def test_a_card_opens_a_form_and_a_copy_leaves_the_original_clean(lab: Lab) -> N
     assert original["cells"] == json.loads((lab.work / copy).read_text())["cells"]
 
 
+def test_what_an_ended_kernel_left_behind_is_emptied(lab: Lab) -> None:
+    """Opened again, a form's notebook has no output that could only say that its panel is gone; what was written in it stays."""
+    path = lab.ask("sretoolkit/open", {"runbook": "pid1_health", "as": "form"})["path"]
+    file = lab.work / path
+    content = json.loads(file.read_text())
+    content["cells"][0] |= {"source": "mine", "outputs": [{"output_type": "stream", "name": "stdout", "text": "old"}]}
+    file.write_text(json.dumps(content))
+    lab.ask("sretoolkit/open", {"runbook": "pid1_health", "as": "form"})
+    (cell,) = json.loads(file.read_text())["cells"]
+    assert ("mine", []) == ("".join(cell["source"]), cell["outputs"])
+
+
 def test_an_unknown_runbook_is_answered_with_the_nearest(lab: Lab) -> None:
     """As everywhere: what, and what to do next."""
     code, said = refused(lab, "sretoolkit/open", {"runbook": "tcp_congestoin", "as": "form"})

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sretoolkit.clock import poll
+from sretoolkit.errors import NoData
+from sretoolkit.metrics import connect
 from tests.stack.prometheus import Prometheus
 from tests.ui.test_chart import assert_clean, keep, line_colour, painted, settled
 
@@ -17,10 +20,19 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.ui
 
 
+def scraped(source: str) -> bool:
+    """Whether the server has seen its target once."""
+    try:
+        return bool(connect(source).instant('up{job="node"}').values.size)
+    except NoData:
+        return False
+
+
 def test_a_metric_is_picked_asked_and_drawn(lab: Lab, browser: Browser) -> None:
     """By keyboard: a name, conditions, Enter on Ask; then another query in the system's own language."""
     with Prometheus() as server:
         source = f"prometheus+{server.url}"
+        assert poll(lambda: scraped(source), timeout=60)
         lab.write(
             "explorer.ipynb", f"from sretoolkit.widgets import MetricExplorer\nMetricExplorer({source!r}, metric='up')"
         )
