@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
+from sretoolkit.actor import Actor
 from sretoolkit.clock import poll
+from sretoolkit.journal import Keys, close_run, open_run
+from sretoolkit.lease import Leases
+from sretoolkit.store import Store
 from tests.live.conftest import algorithm_of, netns, other
 from tests.ui.test_chart import assert_clean, keep
 
@@ -88,6 +94,19 @@ def press(page: Page, text: str, state: str) -> None:
     comes_to(page, state, before)
 
 
+@contextmanager
+def held(lab: Lab, target: str) -> Iterator[None]:
+    """Somebody else has the target: a run that wants it waits."""
+    with Store(f"sqlite:///{lab.home}/state/sretoolkit/store.db") as store:
+        journal = open_run(
+            store, Keys(lab.home / "state/sretoolkit/keys"), runbook="other", actor=Actor("eve"), mode="apply"
+        )
+        leases = Leases(store, journal.run, actor=Actor("eve"), ttl=90).take([target])
+        yield
+        leases.release()
+        close_run(journal, Keys(lab.home / "state/sretoolkit/keys"), state="completed", exit_code=0)
+
+
 def opened(lab: Lab, browser: Browser, card: str) -> Tab:
     """The launcher, and a click on a card."""
     tab = lab.launcher(browser)
@@ -98,7 +117,9 @@ def opened(lab: Lab, browser: Browser, card: str) -> Tab:
 
 def test_a_change_is_planned_applied_aborted_and_taken_back(lab: Lab, browser: Browser, netns: str, other: str) -> None:
     """Card, Plan, Apply, Abort at once; Plan, Apply, Undo, Run this plan: the kernel says each time what it should."""
-    (lab.home / "sretoolkit.toml").write_text(f'[hosts.box]\nconnection = "local"\nnetns = "{netns}"\n')
+    (lab.home / "sretoolkit.toml").write_text(
+        f'[hosts.box]\nconnection = "local"\nnetns = "{netns}"\n[lease]\nwait = "60s"\n'
+    )
     tab = lab.launcher(browser)
     page = tab.page
     page.wait_for_selector(CARD)
@@ -112,9 +133,10 @@ def test_a_change_is_planned_applied_aborted_and_taken_back(lab: Lab, browser: B
     keep(page, "form")
     press(page, "Plan", "planned")
     keep(page, "form-planned")
-    button(page, "Apply").click()
-    button(page, "Abort").click(timeout=30_000)
-    says(page, "aborted")
+    with held(lab, "sysctl:box/net.ipv4.tcp_congestion_control"):  # so that it is at work when it is aborted
+        button(page, "Apply").click()
+        button(page, "Abort").click(timeout=30_000)
+        says(page, "aborted")
     keep(page, "form-aborted")
     assert "reno" == algorithm_of(netns)
     press(page, "Plan", "planned")
