@@ -264,8 +264,15 @@ def warm_pid() -> int | None:
     with socket.socket(socket.AF_UNIX) as connection:
         if not _connected(connection):
             return None
-        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-        return int(struct.unpack("3i", credentials)[0])
+        return peer(connection)[0]
+
+
+def peer(connection: socket.socket) -> tuple[int, int]:
+    """The process at the other end of a Unix socket, and its user."""
+    pid, uid, _ = struct.unpack(
+        "3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    )
+    return pid, uid
 
 
 def _harmless() -> dict[str, str]:

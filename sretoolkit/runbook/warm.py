@@ -20,7 +20,6 @@ import os
 import select
 import signal
 import socket
-import struct
 import sys
 import time
 import traceback
@@ -31,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import sretoolkit
-from sretoolkit.runbook.forked import beside
+from sretoolkit.runbook.forked import beside, peer
 
 MODULES = {
     "command": "sretoolkit.cli.main",
@@ -114,7 +113,7 @@ class Zygote:
         connection.settimeout(_PATIENCE)
         descriptors: list[int] = []
         try:
-            if _uid_of(connection) != os.getuid():
+            if peer(connection)[1] != os.getuid():
                 raise OSError("another user's process")
             request, descriptors = _read(connection)
             changed = self.code.changed()
@@ -236,11 +235,6 @@ def _read(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
         for descriptor in descriptors:
             os.close(descriptor)
         raise
-
-
-def _uid_of(connection: socket.socket) -> int:
-    size = struct.calcsize("3i")
-    return int(struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))[1])
 
 
 def _unfit() -> str:
