@@ -69,10 +69,12 @@ class Namespace:
             return False
 
     def _end(self) -> None:
+        """Nothing of the namespace is left afterwards: its first process ends last, and unshare waits for that one."""
         if self._process is not None:
             if self.pid:
                 _kill(self.pid)
-            self._process.kill()
+            else:
+                self._process.kill()
             self._process.wait(timeout=20)
             if self._process.stdout:
                 self._process.stdout.close()
