@@ -33,6 +33,7 @@ _PAGES = {
     "all": "", "by runbook": "runbook=pid1_health", "by state": "state=failed", "by ticket": "ticket=INC-7",
     "by who": "actor=user7", "by target": "target=web7.example", "older": f"after={1.5e9 + 70 * 600.0!r}_x",
     "awaiting approval": "state=awaiting_approval", "running": "state=running", "nobody": "actor=nobody-at-all",
+    "by 40 people": "actor=user", "by 200 targets": "target=web", "nothing": "target=no-such-host",
 }  # fmt: skip
 _RUN = (
     "INSERT INTO runs (id, runbook, parameters, actor, origin, process, mode, state, ticket, progress, error, exit_code, "
@@ -59,7 +60,8 @@ def _add(tx: Transaction, number: int, process: str) -> None:
         ticket=f"INC-{other % 50}", at=1.5e9 + number * 600.0,
     )  # fmt: skip
     target = f"host:web{other % 200}.example"
-    tx.execute("INSERT INTO touched (run, target) VALUES (:run, :target)", run=run, target=target)
+    sql = "INSERT INTO touched (run, target, started) VALUES (:run, :target, :at)"
+    tx.execute(sql, run=run, target=target, at=1.5e9 + number * 600.0)
 
 
 def page(pages: RunPages, person: Person, query: str) -> float:
@@ -81,6 +83,7 @@ def opened(url: str, folder: str, count: int) -> RunPages:
     fill(store, 0, count)
     if store.shared:
         store.write("ANALYZE runs")
+        store.write("ANALYZE touched")
     return RunPages(Site(config, store))
 
 

@@ -98,10 +98,10 @@ class Leases:
                 target=target, token=token, run=self.run, holder=self._holder, now=now, expires=now + self.ttl,
             )  # fmt: skip
             transaction.execute(
-                "INSERT INTO touched (run, target) VALUES (:run, :target) ON CONFLICT DO NOTHING",
-                run=self.run,
-                target=target,
-            )
+                "INSERT INTO touched (run, target, started) VALUES (:run, :target, "
+                "coalesce((SELECT started FROM runs WHERE id = :run), 0)) ON CONFLICT DO NOTHING",
+                run=self.run, target=target,
+            )  # fmt: skip
         return token
 
     def _renew(self, target: str, seconds: float) -> int:

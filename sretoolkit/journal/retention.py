@@ -8,7 +8,8 @@ from sretoolkit.actor import Actor
 from sretoolkit.journal.anchor import recall, write
 from sretoolkit.journal.journal import Journal
 from sretoolkit.journal.keys import Keys
-from sretoolkit.journal.runs import Run, close_run, find_runs, open_run, sign_head
+from sretoolkit.journal.runs import Run, close_run, open_run, sign_head
+from sretoolkit.journal.search import find_runs
 from sretoolkit.journal.verification import verify_run, verify_store
 from sretoolkit.store import Store
 

@@ -250,62 +250,21 @@ def load_run(store: Store, run: str, *, whole: bool = False) -> Run:
 
     ``whole``: by its id alone.
     """
+    sql = f"SELECT {COLUMNS}, {{now}} AS now FROM runs"
     if not whole and run in ("", "last"):
-        found = find_runs(store, limit=1) if run else []
+        rows = store.read(f"{sql} ORDER BY started DESC, id DESC LIMIT 1") if run else []
     else:
-        sql = f"SELECT {COLUMNS}, {{now}} AS now FROM runs WHERE id"
-        rows = store.read(f"{sql} = :id", id=run)
+        rows = store.read(f"{sql} WHERE id = :id", id=run)
         if not rows and not whole:  # a part is looked for in every row
-            rows = store.read(f"{sql} LIKE :part ORDER BY started DESC LIMIT 2", part=f"%{run}%")
-        found = [_run(row) for row in rows]
-    if len(found) != 1:
-        what = "no run" if not found else "more than one run"
+            rows = store.read(f"{sql} WHERE id LIKE :part ORDER BY started DESC LIMIT 2", part=f"%{run}%")
+    if len(rows) != 1:
+        what = "no run" if not rows else "more than one run"
         raise JournalError(f"{what} {run!r} in this store", run=run, hint="`sretoolkit runs` lists them")
-    return found[0]
+    return run_of(rows[0])
 
 
-def find_runs(
-    store: Store,
-    *,
-    runbook: str = "",
-    target: str = "",
-    actor: str = "",
-    state: str = "",
-    ticket: str = "",
-    since: float | None = None,
-    before: tuple[float, str] | None = None,
-    limit: int = 50,
-) -> list[Run]:
-    """Runs, newest first, that match every given filter (``since`` in seconds since the epoch).
-
-    ``before``: only those older than the run with this start and id, by which one goes on from a page to the next.
-    """
-    where, values = ["1 = 1"], {"limit": limit}
-    for column, given in {"runbook": runbook, "ticket": ticket}.items():
-        if given:
-            where.append(f"{column} = :{column}")
-            values[column] = given  # type: ignore[assignment]
-    if actor:
-        where.append("actor LIKE :actor")
-        values["actor"] = f"%{actor}%"  # type: ignore[assignment]
-    if target:
-        where.append("id IN (SELECT run FROM touched WHERE target LIKE :target)")
-        values["target"] = f"%{target}%"  # type: ignore[assignment]
-    if state:
-        where.append("state = :state")
-        values["state"] = "running" if state == "lost" else state  # type: ignore[assignment]
-    if since is not None:
-        where.append("started >= :since")
-        values["since"] = since  # type: ignore[assignment]
-    if before is not None:
-        where.append("(started, id) < (:started, :id)")
-        values |= {"started": before[0], "id": before[1]}  # type: ignore[dict-item]
-    sql = f"SELECT {COLUMNS}, {{now}} AS now FROM runs WHERE {' AND '.join(where)} ORDER BY started DESC, id DESC LIMIT :limit"
-    found = [_run(row) for row in store.read(sql, **values)]
-    return [run for run in found if not state or run.state == state]
-
-
-def _run(row: Mapping[str, Any]) -> Run:
+def run_of(row: Mapping[str, Any]) -> Run:
+    """A run from its `COLUMNS`, and the store's time as ``now``."""
     content = dict(row)
     now = content.pop("now")
     for name in ("parameters", "actor", "progress"):

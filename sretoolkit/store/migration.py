@@ -11,7 +11,7 @@ from sretoolkit.errors import StoreError
 if TYPE_CHECKING:
     from sretoolkit.store.store import Store
 
-SCHEMA = 5
+SCHEMA = 6
 
 
 def version_of(store: Store) -> int:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from multiprocessing.synchronize import Barrier
 
 import pytest
@@ -15,12 +18,18 @@ import pytest
 from sretoolkit.actor import Actor
 from sretoolkit.clock import poll
 from sretoolkit.errors import StoreError, StoreTooNew, StoreUnavailable
-from sretoolkit.journal import Journal, Keys, close_run, open_run, verify_store
-from sretoolkit.store import Store
+from sretoolkit.journal import Journal, Keys, Run, close_run, find_runs, open_run, search, verify_store
+from sretoolkit.store import Store, migration
 from sretoolkit.store.migration import SCHEMA, version_of
 
 SPAWN = multiprocessing.get_context("spawn")
 ADD = "INSERT INTO touched (run, target) VALUES (:run, :target)"
+RUN = (
+    "INSERT INTO runs (id, runbook, parameters, actor, origin, process, mode, state, ticket, progress, error, started, "
+    "ended, heartbeat, bound) VALUES (:id, 'demo', '{}', :actor, 'cli', "
+    """'{"host": "h", "boot": "", "pid": 1, "started": "1"}', 'apply', 'completed', '', '{}', '', :at, :at, :at, 1)"""
+)
+TOUCHED = "INSERT INTO touched (run, target, started) SELECT id, :target, started FROM runs WHERE id = :run"
 COUNT = "SELECT count(*) AS n FROM touched"
 EACH = 15
 
@@ -208,6 +217,53 @@ class StoreContract:
             with pytest.raises(StoreTooNew):
                 older.write(ADD, run="1", target="x")
         assert 0 == _count(store)
+
+    def test_what_was_touched_before_has_its_time_afterwards(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A store of schema 5 goes on: its runs are still found by what they touched, newest first."""
+        with Store(url) as old, monkeypatch.context() as earlier:
+            earlier.setattr(migration, "SCHEMA", 5)
+            for number in (1, 2):
+                old.write(
+                    RUN, id=f"r{number}", actor='{"user": "ann", "identity": "", "via": "local"}', at=1.5e9 + number
+                )
+                old.write(ADD, run=f"r{number}", target="host:web")
+            assert version_of(old) == 5
+        with Store(url) as store:
+            assert [run.id for run in find_runs(store, target="web", since=1.0)] == ["r2", "r1"]
+
+    @pytest.mark.parametrize("most", [100, 2])
+    def test_runs_are_found_by_part_of_a_name_page_by_page(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch, most: int
+    ) -> None:
+        """Few names or many, alone or with other filters: what a look at every run would find, none twice, none left out."""
+        monkeypatch.setattr(search, "_MOST", most)
+        dice = random.Random(7)
+        people = ("ann", "Anna", "bob", "o'neil", "100%_sure")
+        hosts = ("host:web1", "host:web2", "host:WEB3", "host:db", "host:_%")
+        made: dict[str, tuple[str, set[str], str]] = {}
+        for number in range(60):
+            run, who, state = f"r{number:03}", dice.choice(people), dice.choice(("completed", "failed"))
+            touched = set(dice.sample(hosts, dice.randrange(4)))
+            actor = json.dumps({"user": who, "identity": "", "via": "local"})
+            store.write(RUN.replace("'completed'", f"'{state}'"), id=run, actor=actor, at=1.5e9 + number // 3)
+            for target in touched:
+                store.write(TOUCHED, run=run, target=target)
+            made[run] = (who, touched, state)
+        for who, target, state in product(
+            ("", "ann", "NN", "%", "via", "x"), ("", "web", "host:", "_%", "db", "x"), ("", "failed")
+        ):
+            expected = [
+                run for run in sorted(made, reverse=True)
+                if who.casefold() in made[run][0].casefold() and state in ("", made[run][2])
+                and (not target or any(target.casefold() in name.casefold() for name in made[run][1]))
+            ]  # fmt: skip
+            found: list[Run] = []
+            while page := find_runs(
+                store, actor=who, target=target, state=state, limit=7,
+                before=(found[-1].started, found[-1].id) if found else None,
+            ):  # fmt: skip
+                found += page
+            assert [run.id for run in found] == expected, (who, target, state)
 
     def test_another_programs_database_is_refused(self, url: str) -> None:
         """A database that has a table `meta` without our schema version is somebody else's."""
