@@ -62,8 +62,9 @@ class Child:
 class Zygote:
     """Listens, forks, and tells how each fork ended."""
 
-    def __init__(self, path: Path, owner: int = -1) -> None:
+    def __init__(self, path: Path, lock: int, owner: int = -1) -> None:
         self.code = Code()
+        self._lock = lock
         self._owner = owner
         self._path = path
         self._open = True
@@ -102,6 +103,7 @@ class Zygote:
         self._listener.close()
         with beside(self._path) as name:
             Path(name).unlink(missing_ok=True)
+        os.close(self._lock)  # the next one may begin while our forks go on
         if self._owner >= 0:
             self._poller.unregister(self._owner)
             os.close(self._owner)
@@ -152,6 +154,7 @@ class Zygote:
                 child.connection.close()
             for each in (self._listener, connection):
                 each.close()
+            os.close(self._lock)
             if self._owner >= 0:
                 os.close(self._owner)
             for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -294,7 +297,7 @@ def main(arguments: list[str]) -> int:
     gc.collect()
     gc.freeze()
     gc.disable()
-    Zygote(path, int(arguments[1]) if len(arguments) > 1 else -1).serve()
+    Zygote(path, lock, int(arguments[1]) if len(arguments) > 1 else -1).serve()
     return 0
 
 

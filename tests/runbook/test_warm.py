@@ -124,13 +124,16 @@ def test_a_signal_to_the_command_ends_the_fork_and_undoes(
 
 
 def test_a_run_outlives_the_warm_process(warm: Desk, write_notebook: Write) -> None:
-    """Killed while a run goes on, it is missed by nobody: the run completes, and the next one starts an interpreter."""
+    """Killed while a run goes on, it is missed by nobody: another one begins beside its fork, and the run completes."""
     go = warm.home / "go"
     waiting = "from pathlib import Path\nfrom sretoolkit.clock import poll\n"
     waiting += "Path('begun').touch()\npoll(Path('go').exists, timeout=60)"
     process = warm.start("run", str(write_notebook(waiting)))
     assert poll((warm.home / "begun").exists, timeout=60)
-    os.kill(pid_of(warm), signal.SIGKILL)
+    killed = pid_of(warm)
+    os.kill(killed, signal.SIGKILL)
+    assert poll(lambda: not Path(f"/proc/{killed}").exists(), timeout=20)
+    assert pid_of(warm) not in (killed, 0)
     go.touch()
 
     process.communicate(timeout=60)
