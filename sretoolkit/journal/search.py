@@ -12,7 +12,7 @@ _MOST = (
 )
 _BY_ACTOR = "SELECT id FROM runs WHERE actor = :{name}{more} ORDER BY started DESC, id DESC LIMIT :limit"
 _BY_TARGET = (
-    "SELECT runs.id FROM touched JOIN runs ON runs.id = touched.run WHERE touched.target = :{name}{more} "
+    "SELECT touched.run AS id FROM touched{join} WHERE touched.target = :{name}{more} "
     "ORDER BY touched.started DESC, touched.run DESC LIMIT :limit"
 )
 
@@ -99,8 +99,9 @@ def _named(prefix: str, given: list[str], values: dict[str, object]) -> str:
 def _newest(branch: str, names: str, where: list[str]) -> str:
     """The newest of each name by itself, which an index gives in order."""
     more = "".join(f" AND {each}" for each in where)
+    join = " JOIN runs ON runs.id = touched.run" if "runs." in more else ""
     parts = [
-        f"SELECT id FROM ({branch.format(name=name[1:], more=more)}) AS part{number}"
+        f"SELECT id FROM ({branch.format(name=name[1:], more=more, join=join)}) AS part{number}"
         for number, name in enumerate(names.split(", "))
     ]
     return f"runs.id IN ({' UNION '.join(parts)})"
