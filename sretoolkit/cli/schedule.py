@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -50,18 +49,16 @@ for command in (keep_command, fire_command, export_command):
 def add_command(runbook: str, **options: Any) -> None:
     """Add a schedule. With --apply it runs the runbook as it is now; changed since then, it is refused."""
     from sretoolkit.config import Config
-    from sretoolkit.runbook.executor import executor_of
+    from sretoolkit.runbook.access import Person
+    from sretoolkit.runbook.desk import RunDesk
     from sretoolkit.runbook.schedules import Schedules
     from sretoolkit.store import open_store
 
     config = Config.load()
     schedule = _schedule(runbook, config, **options)
-    executor_of(schedule.executor, config).check()
     with open_store(config) as store:
-        require_operator(config, store, schedule.runbook_name)
-        schedules = Schedules(store)
-        schedules.add(schedule)
-        _print_schedule(schedules.load(schedule.name))
+        RunDesk(store, config, Person.current(config)).keep(schedule)
+        _print_schedule(Schedules(store).load(schedule.name))
     click.echo(
         "kept by `sretoolkit serve`, `sretoolkit schedule run`, or another program: `sretoolkit schedule export`"
     )
@@ -71,20 +68,17 @@ def _schedule(runbook: str, config: Config, **options: Any) -> Schedule:
     from sretoolkit.actor import Actor
     from sretoolkit.clock import parse_duration
     from sretoolkit.runbook.notebook import Runbook
-    from sretoolkit.runbook.request import named
     from sretoolkit.runbook.schedule import Schedule
 
     found = Runbook.find(runbook, config)
     values, given = given_parameters(found, pairs=options["pairs"], file=options["file"])
     encoded = found.parameters.encode(values)
-    return Schedule(
-        id=secrets.token_hex(6), name=options["name"] or found.name.replace("_", "-").lower(),
-        runbook=named(found, config), runbook_hash="" if options["plan_only"] else found.hash,
-        parameters={key: encoded[key] for key in given}, mode="plan" if options["plan_only"] else "apply",
-        cron=options["cron"], zone=options["zone"], actor=Actor.current(config).to_dict(), ticket=options["ticket"],
-        missed=options["missed"], overlap=options["overlap"], failures=options["failures"], executor=options["executor"],
-        jitter=parse_duration(options["jitter"]).total_seconds(), excluded=tuple(each.lower() for each in options["excluded"]),
-    ).checked()  # fmt: skip
+    return Schedule.of(
+        found, {key: encoded[key] for key in given}, config, apply=not options["plan_only"],
+        actor=Actor.current(config).to_dict(), jitter=parse_duration(options["jitter"]).total_seconds(),
+        excluded=tuple(each.lower() for each in options["excluded"]),
+        **{key: options[key] for key in ("name", "cron", "zone", "ticket", "missed", "overlap", "failures", "executor")},
+    )  # fmt: skip
 
 
 @schedule_command.command("list")

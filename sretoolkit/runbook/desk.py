@@ -16,10 +16,13 @@ from sretoolkit.journal import Journal, Run, load_run
 from sretoolkit.plan.approval import VALID_FOR, approve
 from sretoolkit.plan.control import EVERY_RUN, Verb, tell
 from sretoolkit.runbook.access import Access, Person, Role
+from sretoolkit.runbook.executor import executor_of
 from sretoolkit.runbook.queue import Queue
 from sretoolkit.runbook.request import Request
 from sretoolkit.runbook.resumption import resumed
 from sretoolkit.runbook.run import Order
+from sretoolkit.runbook.schedule import Schedule
+from sretoolkit.runbook.schedules import Schedules
 from sretoolkit.store import Store
 
 _NEEDS: dict[Verb, Role] = {
@@ -56,6 +59,12 @@ class RunDesk:
         self.access.require(self.person, order.runbook.name, "operator")
         request = Request.of(replace(order, actor=self.person.actor), self.config)
         return request if Queue(self.store).ask(request, executor=executor, once=once) else None
+
+    def keep(self, schedule: Schedule) -> None:
+        """Keep a schedule from now on; raises `ConfigError` for what is wrong with it, `RunbookError` when its name is taken."""
+        self.access.require(self.person, schedule.runbook_name, "operator")
+        executor_of(schedule.executor, self.config).check()
+        Schedules(self.store).add(schedule)
 
     def control(self, run: str, verb: Verb, *, reason: str = "", subject: str = "") -> str:
         """Tell a running run something ("*": every run); returns its id. Raises `PlanError` when it does not listen."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -15,7 +16,8 @@ from sretoolkit.errors import ConfigError
 from sretoolkit.journal.runs import new_run_id
 from sretoolkit.plan.checks import frozen
 from sretoolkit.runbook.cron import Cron
-from sretoolkit.runbook.request import Request
+from sretoolkit.runbook.notebook import Runbook
+from sretoolkit.runbook.request import Request, named
 
 Missed = Literal["skip", "once", "all"]
 Overlap = Literal["skip", "queue", "abort"]
@@ -49,6 +51,26 @@ class Schedule:
     jitter: float = 0.0
     excluded: tuple[str, ...] = ()
     failures: int = 3
+
+    @classmethod
+    def of(
+        cls,
+        runbook: Runbook,
+        parameters: Mapping[str, Any],
+        config: Config,
+        *,
+        apply: bool,
+        name: str = "",
+        **others: Any,
+    ) -> Self:
+        """A new one of a runbook, called as that is if it has no ``name``; ``others`` are fields as they are.
+
+        Raises `ConfigError` for what it cannot be.
+        """
+        return cls(
+            id=secrets.token_hex(6), name=name or runbook.name.replace("_", "-").lower(), runbook=named(runbook, config),
+            runbook_hash=runbook.hash if apply else "", parameters=dict(parameters), mode="apply" if apply else "plan", **others,
+        ).checked()  # fmt: skip
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:

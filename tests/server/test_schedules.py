@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.server.provider import OpenIdProvider
 from tests.server.serving import Served, Visitor
 from tests.server.test_people import person
@@ -46,7 +48,43 @@ def test_a_schedule_is_seen_paused_and_resumed_by_who_may(team: Served, provider
         assert "active" == schedules.load("sums").state
 
 
+def _hash(visitor: Visitor) -> str:
+    """The hash of the runbook whose form is shown."""
+    found = re.search(r'name="hash" value="([^"]+)"', visitor.page)
+    assert found, visitor.page
+    return found[1]
+
+
 def test_nothing_is_told_to_a_schedule_from_another_site(team: Served, provider: OpenIdProvider) -> None:
     """Without the form's own token it is refused."""
     ann: Visitor = person(team, provider, "ann")
     assert 403 == ann.send("POST", "/schedules/sums/pause", body="").status
+
+
+def test_a_schedule_is_added_from_the_form_of_its_runbook(team: Served, provider: OpenIdProvider) -> None:
+    """An operator's times and values are kept; what is wrong is said with all that was typed still there."""
+    from sretoolkit.runbook.schedules import Schedules
+    from sretoolkit.store import Store
+
+    ann, vic = person(team, provider, "ann"), person(team, provider, "vic")
+    ann.get("/runbooks/adding")
+    typed = {
+        "hash": _hash(ann), "p.left": "41", "cron": "30 2 * * 1-5", "zone": "Europe/Berlin",
+        "schedule": "nightly-sum", "mode": "schedule-apply", "ticket": "INC-9",
+    }  # fmt: skip
+    for wrong, said in {"30 2 * *": "30 2 * *", "61 * * * *": "61", "": "cron"}.items():
+        assert 422 == ann.post("/runbooks/adding", {**typed, "cron": wrong}).status
+        assert [] == [word for word in (said, 'value="41"', "Europe/Berlin", "nightly-sum") if word not in ann.page]
+    assert 422 == ann.post("/runbooks/adding", {**typed, "zone": "Mars/Olympus"}).status
+    assert 403 == vic.post("/runbooks/adding", typed).status
+    with Store(team.config["store.url"]) as store:
+        schedules = Schedules(store)
+        assert [] == schedules.find()
+
+        assert 303 == ann.post("/runbooks/adding", typed).status
+        kept = schedules.load("nightly-sum").schedule
+        assert ("30 2 * * 1-5", "Europe/Berlin", "apply", "INC-9") == (kept.cron, kept.zone, kept.mode, kept.ticket)
+        assert (41, "ann@example.com") == (kept.parameters["left"], kept.actor["identity"])
+        assert typed["hash"] == kept.runbook_hash
+        assert 422 == ann.post("/runbooks/adding", typed).status
+        assert "there is a schedule" in ann.page

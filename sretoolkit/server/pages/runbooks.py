@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from sretoolkit.errors import ParameterError, RunbookError, SREToolkitError, UnknownRunbook
+from sretoolkit.errors import ConfigError, ParameterError, RunbookError, SREToolkitError, UnknownRunbook
 from sretoolkit.runbook.access import Person
 from sretoolkit.runbook.notebook import Runbook, runbook_paths
 from sretoolkit.runbook.run import Order
+from sretoolkit.runbook.schedule import Schedule
 from sretoolkit.server import forms
 from sretoolkit.server.answers import page
 from sretoolkit.server.guard import visit_of
@@ -39,10 +41,10 @@ class RunbookPages:
             run = self._site.desk(person).load(earlier)
             values, ticket = run.parameters, run.ticket
         fields = forms.fields_of(found.parameters, self._site.config, values)
-        return self._form(request, found, fields, ticket=ticket)
+        return self._form(request, found, fields, typed={"ticket": ticket})
 
     def start(self, request: Request) -> Response:
-        """Ask for a run; what cannot be used is shown where it was typed."""
+        """Ask for a run, or for runs at certain times; what cannot be used is shown where it was typed."""
         visit = visit_of(request.scope)
         person, form = cast(Person, visit.person), visit.form
         found = find(self._site, person, request.path_params["name"])
@@ -56,7 +58,9 @@ class RunbookPages:
             fields = forms.refilled(blank, found.parameters, form, error)
             named = {field.name for field in fields}
             others = [fault for fault in error.faults if fault.partition(":")[0] not in named]
-            return self._form(request, found, fields, ticket=form.get("ticket", ""), others=others, status=422)
+            return self._form(request, found, fields, typed=form, others=others, status=422)
+        if form.get("mode", "").startswith("schedule"):
+            return self._keep(request, found, values)
         order = Order(
             found, values, mode="apply" if form.get("mode") == "apply" else "plan", origin="server",
             ticket=form.get("ticket", "").strip()[:200], irreversible=form.get("irreversible") == "true",
@@ -65,13 +69,31 @@ class RunbookPages:
         assert asked is not None
         return RedirectResponse(f"/runs/{asked.id}", 303)
 
+    def _keep(self, request: Request, found: Runbook, values: dict[str, Any]) -> Response:
+        """Add a schedule."""
+        visit = visit_of(request.scope)
+        person, form = cast(Person, visit.person), visit.form
+        try:
+            schedule = Schedule.of(
+                found, found.parameters.encode(values), self._site.config, apply=form["mode"] == "schedule-apply",
+                actor=person.actor.to_dict(), ticket=form.get("ticket", "").strip()[:200],
+                cron=form.get("cron", "").strip(), zone=form.get("zone", "").strip() or "UTC",
+                name=form.get("schedule", "").strip(),
+            )  # fmt: skip
+            self._site.desk(person).keep(schedule)
+        except (ConfigError, RunbookError) as error:
+            fields = forms.fields_of(found.parameters, self._site.config, values)
+            fault = f"{error.message}: {error.hint}" if error.hint else error.message
+            return self._form(request, found, fields, typed=form, others=[fault], status=422)
+        return RedirectResponse("/schedules", 303)
+
     def _form(
         self,
         request: Request,
         found: Runbook,
         fields: list[forms.Field],
         *,
-        ticket: str,
+        typed: Mapping[str, str],
         others: list[str] | None = None,
         status: int = 200,
     ) -> Response:
@@ -80,7 +102,7 @@ class RunbookPages:
         wrong = [field for field in fields if field.fault]
         return page(
             "runbook.html", visit, status=status, about=about(found), fields=fields, wrong=wrong, others=others or [],
-            ticket=ticket, hash=found.hash, may=may, prefix=forms.PREFIX,
+            typed=typed, hash=found.hash, may=may, prefix=forms.PREFIX,
         )  # fmt: skip
 
 
