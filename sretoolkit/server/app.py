@@ -99,6 +99,7 @@ def _routes(site: Site, live: Live) -> list[Route | Mount]:
         Route("/login/provider/back", entrance.come_back),
         Route("/logout", entrance.log_out, methods=["POST"]),
         Route("/", runs.index),
+        Route("/control", runs.control_every, methods=["POST"]),
         Route("/runs/{run}", runs.show),
         Route("/runs/{run}/record", runs.record),
         *(Route(f"/runs/{{run}}/{verb}", call, methods=["POST"]) for verb, call in {

@@ -123,3 +123,26 @@ def _after(team: Served, run: str, state: str) -> str:
             -3000:
         ]
         return str(store.read(sql, run=run)[0]["state"])
+
+
+def test_an_admin_of_everything_stops_everything(team: Served, provider: OpenIdProvider, world: Folder) -> None:
+    """Others see that it is, by whom and why; a run that would change something is refused until it is ended."""
+    ann, root = person(team, provider, "ann"), person(team, provider, "root")
+    assert 403 == ann.post("/control", {"verb": "stop", "reason": "no"}).status
+    ann.get("/")
+    assert ("Stop everything" in ann.page, "Everything is stopped" in ann.page) == (False, False)
+    root.get("/")
+    assert "Stop everything" in root.page
+    assert 303 == root.post("/control", {"verb": "stop", "reason": "<b>INC-7</b> is on"}).status
+    ann.get("/")
+    assert [] == [
+        word for word in ("Everything is stopped", "root@example.com", "&lt;b&gt;INC-7") if word not in ann.page
+    ]
+    refused = team.ended(ann.start("guarded", mode="apply", folder=str(world.path)))
+    assert ("refused", "stopped") == (refused.state, "stopped" if "INC-7" in refused.error else refused.error)
+    assert ["old"] * 3 == [world[name] for name in "abc"]
+
+    assert 403 == ann.post("/control", {"verb": "resume"}).status
+    assert 303 == root.post("/control", {"verb": "resume"}).status
+    ann.get("/")
+    assert "Everything is stopped" not in ann.page

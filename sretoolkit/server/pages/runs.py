@@ -10,7 +10,7 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 
 from sretoolkit.errors import JournalError, PlanError
 from sretoolkit.journal import Run
-from sretoolkit.plan.control import Verb
+from sretoolkit.plan.control import EVERY_RUN, Verb, kill_switch
 from sretoolkit.runbook.access import Person
 from sretoolkit.runbook.notebook import Runbook
 from sretoolkit.runbook.queue import Asked
@@ -47,7 +47,16 @@ class RunPages:
         return page(
             "runs.html", visit, runs=shown.runs, older=older, filters=filters, given=given, states=STATES, tone=tone_of,
             sign=sign_of, waiting=history.waiting(self._site, person) if first else [], live="/live/runs",
+            stopped=kill_switch(self._site.store), may_stop=self._site.access.allows(person, EVERY_RUN, "admin"),
         )  # fmt: skip
+
+    def control_every(self, request: Request) -> Response:
+        """Stop every run and let none begin to change anything, or end that."""
+        visit = visit_of(request.scope)
+        verb: Verb = "resume" if visit.form.get("verb") == "resume" else "stop"
+        reason = visit.form.get("reason", "").strip()[:500]
+        self._site.desk(cast(Person, visit.person)).control(EVERY_RUN, verb, reason=reason)
+        return RedirectResponse("/", 303)
 
     def show(self, request: Request) -> Response:
         """One run: what happened, and what can be done."""
