@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from sretoolkit.config import Config
-from sretoolkit.errors import ParameterError
 from sretoolkit.journal import canonical
 from sretoolkit.runbook.kinds import Kind, Range, Regex
 from sretoolkit.runbook.parameters import Parameter, Parameters
@@ -68,11 +67,14 @@ def read_form(parameters: Parameters, form: Mapping[str, str]) -> dict[str, Any]
 
 
 def refilled(
-    fields: Sequence[Field], parameters: Parameters, form: Mapping[str, str], error: ParameterError
+    fields: Sequence[Field], parameters: Parameters, form: Mapping[str, str], sentences: Sequence[str] = ()
 ) -> list[Field]:
-    """The fields as they were typed, each with its fault; what may be a secret is not shown again."""
+    """The fields as they were typed, each with its fault; what may be a secret is not shown again.
+
+    ``sentences`` are those of `ParameterError`, which begin with the name.
+    """
     kinds = {item.name: item.kind for item in parameters.items}
-    faults = {name: text for name, _, text in (fault.partition(": ") for fault in error.faults)}
+    faults = {name: text for name, _, text in (fault.partition(": ") for fault in sentences)}
     found = []
     for field in fields:
         text = form.get(PREFIX + field.name, "")

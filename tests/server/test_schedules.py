@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from pathlib import Path
 
 from tests.server.provider import OpenIdProvider
 from tests.server.serving import Served, Visitor
@@ -88,3 +90,14 @@ def test_a_schedule_is_added_from_the_form_of_its_runbook(team: Served, provider
         assert typed["hash"] == kept.runbook_hash
         assert 422 == ann.post("/runbooks/adding", typed).status
         assert "there is a schedule" in ann.page
+
+
+def test_what_was_typed_beside_wrong_times_is_still_there(served: Served, write_notebook: Callable[..., Path]) -> None:
+    """Values of every kind, as they were typed."""
+    parameters = "from datetime import timedelta\nhosts: list[str]\nwatch: timedelta"
+    write_notebook((parameters, ["parameters"]), "1", name="timed", title="Timed")
+    ann = served.local()
+    ann.get("/runbooks/timed")
+    typed = {"hash": _hash(ann), "p.hosts": "web1\nweb2", "p.watch": "90s", "cron": "x", "mode": "schedule-plan"}
+    assert 422 == ann.post("/runbooks/timed", typed).status
+    assert [] == [word for word in ("web1\nweb2", 'value="90s"', 'value="x"', "Not begun") if word not in ann.page]

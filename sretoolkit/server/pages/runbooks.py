@@ -55,7 +55,7 @@ class RunbookPages:
             values = forms.read_form(found.parameters, form)
         except ParameterError as error:
             blank = forms.fields_of(found.parameters, self._site.config)
-            fields = forms.refilled(blank, found.parameters, form, error)
+            fields = forms.refilled(blank, found.parameters, form, error.faults)
             named = {field.name for field in fields}
             others = [fault for fault in error.faults if fault.partition(":")[0] not in named]
             return self._form(request, found, fields, typed=form, others=others, status=422)
@@ -82,7 +82,7 @@ class RunbookPages:
             )  # fmt: skip
             self._site.desk(person).keep(schedule)
         except (ConfigError, RunbookError) as error:
-            fields = forms.fields_of(found.parameters, self._site.config, values)
+            fields = forms.refilled(forms.fields_of(found.parameters, self._site.config), found.parameters, form)
             fault = f"{error.message}: {error.hint}" if error.hint else error.message
             return self._form(request, found, fields, typed=form, others=[fault], status=422)
         return RedirectResponse("/schedules", 303)
