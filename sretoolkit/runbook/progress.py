@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
-from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 from sretoolkit.config import Config
 from sretoolkit.journal import Entry, Journal, Run, find_runs, load_run
@@ -17,27 +14,15 @@ from sretoolkit.journal.runs import RESUMABLE
 from sretoolkit.plan.history import IN_DOUBT, PlanHistory, fold
 from sretoolkit.plan.step import Step
 from sretoolkit.report import Finding, Report, Table
-from sretoolkit.runbook.notebook import source_of
-from sretoolkit.secrets import redaction
+from sretoolkit.runbook.cells import Cell, cells_of
 from sretoolkit.store import Store
 
 GOOD = ("completed", "planned")
-_MOST = 200_000  # bytes of a cell's text that are shown; the record has all of it
-
-
-class Cell(NamedTuple):
-    """One code cell that was begun: its place, its first line, how it stands, and what it said as text."""
-
-    number: int
-    source: str
-    status: str
-    seconds: float | None
-    text: str
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What is known of one run now.
+    """What is known of one run now; ``cells`` are those that have something to tell.
 
     ``usual`` is the seconds that earlier runs of this kind took, where there are any; ``passed_to`` who looks after it now
     (to, note); ``undone_by`` the run that took it back.
@@ -115,17 +100,21 @@ def progress(store: Store, name: str, *, config: Config, usual: float | None = N
     """Look at a run, by its id or "last"; raises `JournalError` when there is none. ``usual`` is from `usual_seconds`."""
     run = load_run(store, name)
     entries = Journal(store, run.id, actor=None).entries()  # type: ignore[arg-type]
-    told = [entry.payload["verb"] for entry in entries if entry.kind == "control" and not entry.payload["refused"]]
-    stays = [verb for verb in told if verb in ("pause", "resume")]
     passed = [entry.payload for entry in entries if entry.kind == "passed-on"]
     undone = store.read(
         "SELECT id FROM runs WHERE undoes = :run AND state = 'completed' AND mode = 'apply'", run=run.id
     )
     return Progress(
-        run, fold(entries), cells_of(run, entries, config), (run.ended or store.now()) - run.started,
-        usual, stays[-1:] == ["pause"], passed[-1] if passed else {},
+        run, fold(entries), [cell for cell in cells_of(run, entries, config) if cell.tells],
+        (run.ended or store.now()) - run.started, usual, is_paused(entries), passed[-1] if passed else {},
         str(undone[0]["id"]) if undone else "",
     )  # fmt: skip
+
+
+def is_paused(entries: Iterable[Entry]) -> bool:
+    """Whether the last that a run heard of pause and resume was pause."""
+    told = [entry.payload["verb"] for entry in entries if entry.kind == "control" and not entry.payload["refused"]]
+    return [verb for verb in told if verb in ("pause", "resume")][-1:] == ["pause"]
 
 
 def usual_seconds(store: Store, run: Run) -> float | None:
@@ -133,25 +122,6 @@ def usual_seconds(store: Store, run: Run) -> float | None:
     found = [each for state in GOOD for each in find_runs(store, runbook=run.runbook, state=state, limit=20)]
     took = [each.ended - each.started for each in found if each.ended and each.mode == run.mode and each.id != run.id]
     return median(took) if took else None
-
-
-def cells_of(run: Run, entries: Iterable[Entry], config: Config) -> list[Cell]:
-    """The cells that said something, or went wrong, or are at work.
-
-    They are read from the record's file, which grows while the run goes on; where that is not, the journal has their ends.
-    """
-    ended = {entry.payload["cell"]: entry.payload for entry in entries if entry.kind == "cell"}
-    notebook = _record(run, config)
-    if notebook is None:
-        return [Cell(at + 1, "", said["status"], said["seconds"], "") for at, said in sorted(ended.items())]
-    found = []
-    for at, cell in enumerate(notebook["cells"]):
-        status = ended.get(at, {}).get("status") or cell["metadata"].get("papermill", {}).get("status", "pending")
-        said = _said(cell) if cell["cell_type"] == "code" else ""
-        if said or status not in ("pending", "not_run", "completed", "skipped"):
-            first = source_of(cell).strip().split("\n")[0]
-            found.append(Cell(at + 1, first, status, ended.get(at, {}).get("seconds"), said))
-    return found
 
 
 def steps_table(plan: PlanHistory) -> Table:
@@ -164,36 +134,6 @@ def steps_table(plan: PlanHistory) -> Table:
         rows.append((item.index + 1, item.text, *change, item.label, note))
     title = f"{plan.title} · plan {plan.hash[:12]} · {plan.state.replace('_', ' ')}"
     return Table(title, ("#", "what", "target", "before", "after", "status", "note"), rows)
-
-
-def _record(run: Run, config: Config) -> dict[str, Any] | None:
-    """The record's notebook as it is on this machine; None where it is not."""
-    folder = Path(config["records.folder"]).expanduser()
-    path = Path(run.notebook) if run.notebook else folder / f"{run.id}-{run.runbook}.ipynb"
-    try:
-        about = path.stat()
-        return _parsed(path, about.st_mtime_ns, about.st_size)
-    except (OSError, ValueError):
-        return None
-
-
-@lru_cache(maxsize=4)
-def _parsed(path: Path, changed: int, size: int) -> dict[str, Any]:
-    """The file as it was at that moment: it is looked at twice a second, and may be large."""
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
-
-
-def _said(cell: dict[str, Any]) -> str:
-    """What a cell's outputs say as plain text."""
-    parts = []
-    for output in cell["outputs"]:
-        if output["output_type"] == "error":
-            parts.append(f"{output['ename']}: {output['evalue']}".rstrip(": "))
-        else:
-            text = output.get("text") or output.get("data", {}).get("text/plain", "")
-            parts.append("".join(text))
-    return redaction("\n".join(part.rstrip("\n") for part in parts if part))[:_MOST]
 
 
 def left(progress: Progress, now: float) -> float | None:

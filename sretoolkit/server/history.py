@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,9 @@ from sretoolkit.errors import ConfigError, RunbookError
 from sretoolkit.journal import Entry, Journal, Run, find_runs, verify_run
 from sretoolkit.plan.history import fold
 from sretoolkit.runbook.access import Person
+from sretoolkit.runbook.cells import Cell, cells_of
 from sretoolkit.runbook.comparison import files_of
+from sretoolkit.runbook.progress import is_paused
 from sretoolkit.runbook.queue import Asked
 from sretoolkit.runbook.record import aftermath, plan_rows
 from sretoolkit.server.site import Site
@@ -23,7 +23,7 @@ _MOST_SCANNED = 2000
 FILTERS = ("runbook", "state", "actor", "ticket", "target")
 _GOING_ON = ("running", "lost")  # told apart by their processes, not by the store: all of them are looked at
 _MOST_GOING_ON = 1000
-_MOST_NOTEBOOK, _MOST_TEXT = 20 * 1024 * 1024, 20_000
+_MOST_TEXT = 20_000
 
 
 @dataclass(frozen=True)
@@ -87,22 +87,13 @@ def run_view(site: Site, run: Run) -> dict[str, Any]:
         "undone": list(end.payload.get("undone", [])) if end else [],
         "cells": _cells(site, run, entries),
         "controls": [entry.payload | {"time": entry.time} for entry in entries if entry.kind == "control"],
-        "paused": _paused(entries),
+        "paused": is_paused(entries),
         "skippable": any(plan.content.get("allow_skip") for plan in histories),
         "gate": any(item.is_gate and item.status == "begun" for plan in histories for item in plan.items),
         "entries": entries,
         "proof": proof,
         "break_glass": [entry.payload["reason"] for entry in entries if entry.kind == "break-glass"],
     }
-
-
-def _paused(entries: list[Entry]) -> bool:
-    verbs = [
-        entry.payload["verb"]
-        for entry in entries
-        if entry.kind == "control" and not entry.payload["refused"] and entry.payload["verb"] in ("pause", "resume")
-    ]
-    return bool(verbs) and verbs[-1] == "pause"
 
 
 def record_file(site: Site, run: Run, suffix: str = ".html") -> Path:
@@ -125,48 +116,13 @@ def record_file(site: Site, run: Run, suffix: str = ".html") -> Path:
     return path
 
 
-def _cells(site: Site, run: Run, entries: list[Entry]) -> list[dict[str, Any]]:
-    """What each cell said, as the notebook has it, which is saved while it runs; the journal says how each ended."""
-    again = max((number for number, entry in enumerate(entries) if entry.kind == "run-reopened"), default=0)
-    ended = {entry.payload["cell"]: entry.payload for entry in entries[again:] if entry.kind == "cell"}
-    folder = Path(site.config["records.folder"]).expanduser().resolve()
-    path = folder / f"{run.id}-{run.runbook}.ipynb"
-    try:
-        if path.resolve().parent != folder or path.stat().st_size > _MOST_NOTEBOOK:
-            return []
-        if again and path.stat().st_mtime < datetime.fromisoformat(entries[again].time).timestamp():
-            return []  # it is the one of the attempt before
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return []
-    return list(_shown_cells(content, ended))
-
-
-def _shown_cells(content: Mapping[str, Any], ended: Mapping[int, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    for number, cell in enumerate(content.get("cells", [])):
-        if cell.get("cell_type") != "code":
-            continue
-        about = cell.get("metadata", {}).get("papermill", {})
-        source = "".join(cell.get("source", ""))
-        said = ended.get(number, {})
-        text = "\n".join(filter(None, map(_output, cell.get("outputs", []))))
-        yield {
-            "number": number + 1,
-            "status": said.get("status") or about.get("status", "pending"),
-            "seconds": said.get("seconds"),
-            "first": next((line for line in source.splitlines() if line.strip()), ""),
-            "source": source,
-            "text": text[:_MOST_TEXT] + ("\n… (the record has all of it)" if len(text) > _MOST_TEXT else ""),
-        }
-
-
-def _output(output: Mapping[str, Any]) -> str:
-    kind = output.get("output_type")
-    if kind == "stream":
-        return "".join(output.get("text", ""))
-    if kind == "error":
-        return f"{output.get('ename')}: {output.get('evalue')}"
-    return "".join(output.get("data", {}).get("text/plain", ""))
+def _cells(site: Site, run: Run, entries: list[Entry]) -> list[Cell]:
+    """Its cells, with as much of what they said as a page takes."""
+    cut = "\n… (the record has all of it)"
+    return [
+        cell._replace(text=cell.text[:_MOST_TEXT] + cut) if len(cell.text) > _MOST_TEXT else cell
+        for cell in cells_of(run, entries, site.config)
+    ]
 
 
 def look(site: Site, run: str, person: Person, *, address: str, what: str) -> None:

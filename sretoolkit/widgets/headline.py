@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from sretoolkit.report import Severity, badge, escape
-from sretoolkit.runbook.progress import Cell, Progress, began, left
+from sretoolkit.runbook.cells import Cell
+from sretoolkit.runbook.progress import Progress, began, left
 
 _COLOURS: dict[str, Severity | None] = {
     "running": "low", "planned": "low", "completed": None, "undone": None, "awaiting_approval": "medium",
@@ -43,7 +44,7 @@ def headline(seen: Progress, now: float) -> str:
 def cell_html(cell: Cell, *, opened: bool) -> str:
     """A cell's first line, how it stands, and what it said."""
     took = "" if cell.seconds is None else f" · {cell.seconds:.1f} s"
-    head = f"cell {cell.number} · {escape(cell.status)}{took} · <code>{escape(cell.source[:90])}</code>"
+    head = f"cell {cell.number} · {escape(cell.status)}{took} · <code>{escape(cell.first[:90])}</code>"
     if not cell.text:
         return f'<div style="line-height:1.5">{head}</div>'
     lines = "\n".join(escape(line) for line in cell.text.splitlines())

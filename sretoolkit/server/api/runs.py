@@ -67,7 +67,7 @@ def _show(call: Call) -> Any:
         return _waiting(_asked(call))
     _look(call, "run")
     view = history.run_view(call.site, run)
-    cells = [{key: cell[key] for key in ("number", "status", "seconds", "text")} for cell in view["cells"]]
+    cells = [{key: getattr(cell, key) for key in ("number", "status", "seconds", "text")} for cell in view["cells"]]
     return {**run.to_dict(), "plans": view["plans"], "undone": view["undone"], "cells": cells, "paused": view["paused"]}
 
 
