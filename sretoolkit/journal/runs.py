@@ -22,6 +22,7 @@ from sretoolkit.store import Store
 from sretoolkit.store.store import Row, Transaction
 
 OPEN = ("running", "awaiting_approval")
+GOOD = ("completed", "planned")
 RESUMABLE = ("awaiting_approval", "lost", "held", "stopped")
 LOST_AFTER = 30.0
 COLUMNS = (

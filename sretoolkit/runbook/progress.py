@@ -10,14 +10,12 @@ from typing import Any
 
 from sretoolkit.config import Config
 from sretoolkit.journal import Entry, Journal, Run, find_runs, load_run
-from sretoolkit.journal.runs import RESUMABLE
+from sretoolkit.journal.runs import GOOD, RESUMABLE
 from sretoolkit.plan.history import IN_DOUBT, PlanHistory, fold
 from sretoolkit.plan.step import Step
 from sretoolkit.report import Finding, Report, Table
 from sretoolkit.runbook.cells import Cell, cells_of
 from sretoolkit.store import Store
-
-GOOD = ("completed", "planned")
 
 
 @dataclass(frozen=True)

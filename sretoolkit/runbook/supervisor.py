@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from sretoolkit.errors import SREToolkitError, StoreUnavailable, UndoFailed
-from sretoolkit.journal.runs import beat, sign_head
+from sretoolkit.journal.runs import GOOD, beat, sign_head
 from sretoolkit.plan.control import Controls
 from sretoolkit.plan.history import PlanHistory, fold
 from sretoolkit.plan.recovery import undo_run
@@ -37,7 +37,6 @@ CellStatus = Literal[
 ]
 Event = Callable[[str, dict[str, Any]], None]
 EXIT_CODES = {"completed": 0, "planned": 0, "gate_failed": 3, "awaiting_approval": 4, "refused": 1}
-GOOD = ("completed", "planned")
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from sretoolkit.actor import Actor
 from sretoolkit.errors import ConfigError, HTTPError, SREToolkitError
 from sretoolkit.http import Client, Remote
 from sretoolkit.journal import digest
-from sretoolkit.journal.runs import moment
+from sretoolkit.journal.runs import GOOD, moment
 from sretoolkit.secrets import Secret, redaction
 from sretoolkit.server.signatures import DELIVERY, signed
 from sretoolkit.server.site import Site
@@ -30,7 +30,6 @@ from sretoolkit.store.store import Row
 
 _LOG = logging.getLogger(__name__)
 EVENTS = ("finished", "failed", "awaiting_approval")
-_GOOD = ("completed", "planned")
 _INTERVAL = 0.5
 _OVERLAP = 30.0  # seconds that are read again: a transaction that began earlier may be seen later
 _CURSOR = "webhooks"
@@ -104,7 +103,7 @@ class Webhooks:
             *store.read(f"SELECT {columns} FROM runs WHERE state = 'awaiting_approval'"),
         ]
         for row in found:
-            event = "awaiting_approval" if row["ended"] is None else "finished" if row["state"] in _GOOD else "failed"
+            event = "awaiting_approval" if row["ended"] is None else "finished" if row["state"] in GOOD else "failed"
             if rows or row["ended"] is None:  # what ended before anybody was to be told is no news
                 self._write_down(row, event)
         newest = max([since, *(row["ended"] for row in found if row["ended"])]) if rows else now
