@@ -18,7 +18,7 @@ from sretoolkit.widgets.panel import ROW, visible
 
 _STYLE = {"description_width": "11em"}
 _WORDS = {"timedelta": "90s, 5m, 1h30m", "Secret": "its reference, never the secret itself"}
-_ADD = "add …"
+_KNOWN = "a known name …"
 _WIDEST = 10_000  # a slider over more is no way to hit a number
 
 
@@ -35,7 +35,12 @@ class Field:
         self.control.add_class(f"srt-field-{parameter.name}")
         self._hint = _hint(parameter)
         self.note = widgets.HTML()
-        self.more = widgets.Dropdown(options=[_ADD], layout=widgets.Layout(width="11em"), tooltip="Add a known name")
+        self.more = widgets.Dropdown(
+            description="or add",
+            options=[_KNOWN],
+            style={"description_width": "initial"},
+            layout=widgets.Layout(width="15em"),
+        )
         self.more.observe(lambda change: self._add(change["new"]), "value")
         line = widgets.HBox([_labelled(self.control, parameter.name), self.more], layout=ROW)
         self.box = widgets.VBox([line, self.note])
@@ -69,9 +74,9 @@ class Field:
 
     def _add(self, name: str) -> None:
         """Put a picked name among the tags."""
-        if name != _ADD:
+        if name != _KNOWN:
             self.control.value = [*(each for each in self.control.value if each != name), name]
-            self.more.value = _ADD
+            self.more.value = _KNOWN
 
     def tell(self, fault: str) -> None:
         """Show what is wrong, or the help when nothing is."""

@@ -41,7 +41,7 @@ class RunsBrowser(Panel):
         self.target = widgets.Text(
             description="touched", placeholder="part of a target's name", continuous_update=False
         )
-        self.list = widgets.SelectMultiple(rows=10, layout=WIDE)
+        self.list = widgets.SelectMultiple(description="runs", rows=10, layout=WIDE)
         self.show = button("Open", "folder-open", "Show the run that is picked", "primary")
         self.compare = button("Compare", "exchange", "What differs between the two that are picked")
         self.verify = button(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sretoolkit.clock import poll
+from tests.ui.looks import assert_clean, keep
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -46,12 +45,6 @@ def opened(lab: Lab, browser: Browser, request: pytest.FixtureRequest) -> Iterat
     yield tab
     keep(tab.page, request.node.name)
     tab.close()
-
-
-def keep(page: Page, name: str) -> None:
-    """A picture of the page, where UI_PICTURES says."""
-    if folder := os.environ.get("UI_PICTURES"):
-        page.screenshot(path=Path(folder) / f"{name}.png")
 
 
 def settled(page: Page) -> None:
@@ -95,11 +88,6 @@ def line_colour(page: Page) -> tuple[int, int, int]:
         "() => getComputedStyle(document.querySelector('.srt-chart')).getPropertyValue('--srt-line-0').trim()"
     )
     return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
-
-
-def assert_clean(tab: Tab) -> None:
-    """Nothing went wrong, and nothing was asked of anybody else."""
-    assert ([], []) == (tab.errors, tab.strangers)
 
 
 def test_a_million_points_are_drawn_and_zoomed(opened: Tab) -> None:

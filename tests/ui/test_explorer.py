@@ -10,7 +10,8 @@ from sretoolkit.clock import poll
 from sretoolkit.errors import NoData
 from sretoolkit.metrics import connect
 from tests.stack.prometheus import Prometheus
-from tests.ui.test_chart import assert_clean, keep, line_colour, painted, settled
+from tests.ui.looks import assert_clean, keep
+from tests.ui.test_chart import line_colour, painted, settled
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.ui.test_chart import assert_clean, keep
+from tests.ui.looks import assert_clean, keep
 from tests.ui.test_runbooks import button, press, says
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.ui.test_chart import assert_clean, keep
+from tests.ui.looks import assert_clean, keep
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

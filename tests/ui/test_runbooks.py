@@ -15,7 +15,7 @@ from sretoolkit.journal import Keys, close_run, open_run
 from sretoolkit.lease import Leases
 from sretoolkit.store import Store
 from tests.live.conftest import algorithm_of, netns, other
-from tests.ui.test_chart import assert_clean, keep
+from tests.ui.looks import assert_clean, keep
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,16 +17,13 @@ from tests.plan.steps import Folder
 from tests.server.conftest import POLICIES, READING, provider
 from tests.server.provider import OpenIdProvider
 from tests.server.serving import Served
+from tests.ui.looks import keep
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Route
 
 __all__ = ["provider"]  # a fixture
 pytestmark = pytest.mark.ui
-AXE = Path(__file__).parent / "axe" / "axe.min.js"
-SERIOUS = """() => axe.run(document, {resultTypes: ["violations"]}).then(result => result.violations
-  .filter(v => ["serious", "critical"].includes(v.impact))
-  .map(v => `${v.id}: ${v.nodes.map(n => n.target.join(" ") + " " + (n.any[0]?.message || "")).slice(0, 4).join(" | ")}`))"""
 HANGING = (
     "from pathlib import Path\nfrom sretoolkit.plan import Plan\nfrom tests.plan.steps import Folder",
     ("folder: str  # where the files are", ["parameters"]),
@@ -72,10 +68,7 @@ class Person:
 
     def keep(self, name: str) -> None:
         """A picture of the page where UI_PICTURES says; and nothing serious that axe-core finds."""
-        if folder := os.environ.get("UI_PICTURES"):
-            self.page.screenshot(path=Path(folder) / f"server-{name}.png", full_page=True)
-        self.page.evaluate(AXE.read_text())
-        assert [] == self.page.evaluate(SERIOUS)
+        keep(self.page, f"server-{name}", within="html", whole=True)
 
     def clean(self, *, refused: int = 0) -> None:
         """Nobody else was asked, and nothing was complained of but the forms that were refused on purpose."""

@@ -72,7 +72,7 @@ def test_known_names_are_picked_into_a_list(kinds: RunbookForm) -> None:
     hosts.more.value = "web1"
 
     assert ["localhost", "web1"] == hosts.control.value
-    assert ("add …", "none") == (hosts.more.value, groups.more.layout.display)
+    assert ("a known name …", "none") == (hosts.more.value, groups.more.layout.display)
 
 
 @pytest.mark.parametrize(
