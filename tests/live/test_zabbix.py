@@ -183,7 +183,7 @@ def test_a_wrong_question_is_refused(source: MetricSource, server: Zabbix, monke
     with pytest.raises(NotExpressible, match="percentile of percentiles"):
         several.measure(source)
     with opened(server, monkeypatch, **server.options, most_samples=100) as poor, pytest.raises(TooCostly):
-        ERRORS.measure(poor, end=datetime.fromtimestamp(NOW, UTC))
+        ERRORS.measure(poor, end=server.dataset.moment)  # type: ignore[attr-defined]
 
 
 def test_a_session_that_ended_is_begun_anew(server: Zabbix, monkeypatch: pytest.MonkeyPatch) -> None:
