@@ -128,6 +128,7 @@ def _labelled(control: widgets.DOMWidget, name: str) -> widgets.DOMWidget:
     if not isinstance(control, widgets.TagsInput):
         control.style = _STYLE
         return control
+    control.placeholder = f"{name}: {control.placeholder}"
     control.layout = widgets.Layout(width="22.5em", max_width="98%")
     label = f'<div style="width:11em;text-align:right;margin-right:.4em">{escape(name)}</div>'
     return widgets.HBox([widgets.HTML(label), control])

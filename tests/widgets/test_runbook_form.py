@@ -73,6 +73,7 @@ def test_known_names_are_picked_into_a_list(kinds: RunbookForm) -> None:
 
     assert ["localhost", "web1"] == hosts.control.value
     assert ("a known name …", "none") == (hosts.more.value, groups.more.layout.display)
+    assert "hosts: type, then Enter" == hosts.control.placeholder, "it is the name that a screen reader says"
 
 
 @pytest.mark.parametrize(
