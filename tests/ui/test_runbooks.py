@@ -123,7 +123,7 @@ def test_a_change_is_planned_applied_aborted_and_taken_back(lab: Lab, browser: B
     tab = lab.launcher(browser)
     page = tab.page
     page.wait_for_selector(CARD)
-    keep(page, "launcher")
+    keep(page, "launcher", within="")
     page.locator(CARD).click()
     page.wait_for_selector(".srt-form", timeout=60_000)
     assert button(page, "Apply").is_disabled()
@@ -216,12 +216,12 @@ def test_the_palette_opens_records_proofs_and_runs(lab: Lab, browser: Browser) -
     tab.command("sretoolkit:record")
     record = page.frame_locator("iframe[src*='sretoolkit/record']")
     record.get_by_text("PID 1 health").first.wait_for(timeout=30_000)
-    keep(page, "record")
+    keep(page, "record", within="")
     tab.command("sretoolkit:verify")
     page.frame_locator("iframe[src*='sretoolkit/journal']").get_by_text("The journal hangs together").wait_for(
         timeout=30_000
     )
-    keep(page, "journal")
+    keep(page, "journal", within="")
     page.evaluate("void window.jupyterapp.commands.execute('sretoolkit:pass-on')")
     for text in ("", "bob", "watch the disk"):
         field = page.locator(".jp-Dialog input")
@@ -250,7 +250,7 @@ def test_a_job_is_made_in_labs_own_dialog_and_runs(lab: Lab, browser: Browser) -
     create.wait_for(timeout=60_000)
     page.locator("input[value*=pid1_health-]").first.wait_for()
     page.locator("input[name=jobName]").fill("nightly look")
-    keep(page, "schedule")
+    keep(page, "schedule", within="")
     create.click()
     page.get_by_text("nightly look").first.wait_for(timeout=60_000)
 
@@ -261,6 +261,6 @@ def test_a_job_is_made_in_labs_own_dialog_and_runs(lab: Lab, browser: Browser) -
     assert poll(done, timeout=90, interval=0.5), lab.ask("scheduler/jobs")
     page.get_by_role("button", name="Reload").first.click()
     page.get_by_text("Completed").first.wait_for(timeout=30_000)
-    keep(page, "jobs")
+    keep(page, "jobs", within="")
     assert_clean(tab)
     tab.abandon()
