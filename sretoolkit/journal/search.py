@@ -7,12 +7,11 @@ import json
 from sretoolkit.journal.runs import COLUMNS, Run, run_of
 from sretoolkit.store import Store
 
-_MOST = (
-    100  # names that are looked up each by itself; runs of more than so many names are met soon in the order of time
-)
-_BY_ACTOR = "SELECT id FROM runs WHERE actor = :{name}{more} ORDER BY started DESC, id DESC LIMIT :limit"
+# So many names are looked up each by itself; runs of more than so many are met soon in the order of time.
+_MOST = 100
+_BY_ACTOR = "SELECT id FROM runs WHERE actor = {name}{more} ORDER BY started DESC, id DESC LIMIT :limit"
 _BY_TARGET = (
-    "SELECT touched.run AS id FROM touched{join} WHERE touched.target = :{name}{more} "
+    "SELECT touched.run AS id FROM touched{join} WHERE touched.target = {name}{more} "
     "ORDER BY touched.started DESC, touched.run DESC LIMIT :limit"
 )
 
@@ -48,9 +47,9 @@ def find_runs(
     by_target = 0 < len(targets) <= _MOST
     by_actor = 0 < len(actors) <= _MOST and not by_target
     if actors and not by_actor:
-        where.append(f"runs.actor IN ({_named('actor', actors, values)})")
+        where.append(f"runs.actor IN ({', '.join(_named('actor', actors, values))})")
     if targets and not by_target:
-        names = _named("target", targets, values)
+        names = ", ".join(_named("target", targets, values))
         where.append(f"EXISTS (SELECT 1 FROM touched WHERE run = runs.id AND target IN ({names}))")
     started, id_ = ("touched.started", "touched.run") if by_target else ("runs.started", "runs.id")
     if since is not None:
@@ -60,8 +59,8 @@ def find_runs(
         where.append(f"({started}, {id_}) < (:started, :id)")
         values |= {"started": before[0], "id": before[1]}
     if by_target or by_actor:
-        names = _named("name", targets if by_target else actors, values)
-        where = [_newest(_BY_TARGET if by_target else _BY_ACTOR, names, where)]
+        branch, given_names = (_BY_TARGET, targets) if by_target else (_BY_ACTOR, actors)
+        where = [_newest(branch, _named("name", given_names, values), where)]
     sql = (
         f"SELECT {COLUMNS}, {{now}} AS now FROM runs WHERE {' AND '.join(where) or '1 = 1'} "
         "ORDER BY started DESC, id DESC LIMIT :limit"
@@ -89,19 +88,19 @@ def _within(part: str, name: str) -> bool:
     return part.casefold() in name.casefold()
 
 
-def _named(prefix: str, given: list[str], values: dict[str, object]) -> str:
-    """Parameters for so many values, in a row."""
-    names = {f"{prefix}{number}": value for number, value in enumerate(given)}
-    values |= names
-    return ", ".join(f":{name}" for name in names)
+def _named(prefix: str, given: list[str], values: dict[str, object]) -> list[str]:
+    """A parameter for each of these, added to the values of the statement."""
+    names = {f":{prefix}{number}": value for number, value in enumerate(given)}
+    values |= {name[1:]: value for name, value in names.items()}
+    return list(names)
 
 
-def _newest(branch: str, names: str, where: list[str]) -> str:
+def _newest(branch: str, names: list[str], where: list[str]) -> str:
     """The newest of each name by itself, which an index gives in order."""
     more = "".join(f" AND {each}" for each in where)
     join = " JOIN runs ON runs.id = touched.run" if "runs." in more else ""
     parts = [
-        f"SELECT id FROM ({branch.format(name=name[1:], more=more, join=join)}) AS part{number}"
-        for number, name in enumerate(names.split(", "))
+        f"SELECT id FROM ({branch.format(name=name, more=more, join=join)}) AS part{number}"
+        for number, name in enumerate(names)
     ]
     return f"runs.id IN ({' UNION '.join(parts)})"

@@ -139,7 +139,8 @@ def test_an_admin_of_everything_stops_everything(team: Served, provider: OpenIdP
         word for word in ("Everything is stopped", "root@example.com", "&lt;b&gt;INC-7") if word not in ann.page
     ]
     refused = team.ended(ann.start("guarded", mode="apply", folder=str(world.path)))
-    assert ("refused", "stopped") == (refused.state, "stopped" if "INC-7" in refused.error else refused.error)
+    assert "refused" == refused.state
+    assert "INC-7" in refused.error
     assert ["old"] * 3 == [world[name] for name in "abc"]
 
     assert 403 == ann.post("/control", {"verb": "resume"}).status

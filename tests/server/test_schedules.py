@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,13 +49,6 @@ def test_a_schedule_is_seen_paused_and_resumed_by_who_may(team: Served, provider
         assert "active" == schedules.load("sums").state
 
 
-def _hash(visitor: Visitor) -> str:
-    """The hash of the runbook whose form is shown."""
-    found = re.search(r'name="hash" value="([^"]+)"', visitor.page)
-    assert found, visitor.page
-    return found[1]
-
-
 def test_nothing_is_told_to_a_schedule_from_another_site(team: Served, provider: OpenIdProvider) -> None:
     """Without the form's own token it is refused."""
     ann: Visitor = person(team, provider, "ann")
@@ -69,9 +61,8 @@ def test_a_schedule_is_added_from_the_form_of_its_runbook(team: Served, provider
     from sretoolkit.store import Store
 
     ann, vic = person(team, provider, "ann"), person(team, provider, "vic")
-    ann.get("/runbooks/adding")
     typed = {
-        "hash": _hash(ann), "p.left": "41", "cron": "30 2 * * 1-5", "zone": "Europe/Berlin",
+        "hash": ann.hash_of("adding"), "p.left": "41", "cron": "30 2 * * 1-5", "zone": "Europe/Berlin",
         "schedule": "nightly-sum", "mode": "schedule-apply", "ticket": "INC-9",
     }  # fmt: skip
     for wrong, said in {"30 2 * *": "30 2 * *", "61 * * * *": "61", "": "cron"}.items():
@@ -97,7 +88,12 @@ def test_what_was_typed_beside_wrong_times_is_still_there(served: Served, write_
     parameters = "from datetime import timedelta\nhosts: list[str]\nwatch: timedelta"
     write_notebook((parameters, ["parameters"]), "1", name="timed", title="Timed")
     ann = served.local()
-    ann.get("/runbooks/timed")
-    typed = {"hash": _hash(ann), "p.hosts": "web1\nweb2", "p.watch": "90s", "cron": "x", "mode": "schedule-plan"}
+    typed = {
+        "hash": ann.hash_of("timed"),
+        "p.hosts": "web1\nweb2",
+        "p.watch": "90s",
+        "cron": "x",
+        "mode": "schedule-plan",
+    }
     assert 422 == ann.post("/runbooks/timed", typed).status
     assert [] == [word for word in ("web1\nweb2", 'value="90s"', 'value="x"', "Not begun") if word not in ann.page]
