@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import AsyncIterator
@@ -167,11 +169,19 @@ def _broken(request: Request, error: Exception) -> Response:
 
 def application() -> Application:
     """For the server's worker process: configuration and store as they are there."""
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     config = Config.load()
     app = make_app(config, open_store(config))
     gc.freeze()  # what is loaded now stays: it need not be looked at again and again while thousands of requests come
     gc.set_threshold(10_000, 20, 20)
     return app
+
+
+def _end_with_parent() -> None:
+    """A worker whose server was killed would answer for ever, beside the server that is started next."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
 
 
 def address_of(config: Config, *, address: str, port: int) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import anywidget
 import ipywidgets as widgets
 
 from sretoolkit.report import Drawable, escape
@@ -17,8 +18,17 @@ ROW = widgets.Layout(flex_flow="row wrap", align_items="center")
 WIDE = widgets.Layout(width="98%")
 
 
+class _Arrival(anywidget.AnyWidget):
+    """Nothing to see: it tells when a page shows the panel that it is a part of."""
+
+    _esm = "export default { render({ model }) { model.send('here'); } };"
+
+
 class Panel(widgets.VBox):
     """Parts one below the other. A subclass says how it answers an order, and what a record shows (`record`).
+
+    A page that loads asks how all widgets stand, and misses what changes before it has made its own of them: for the last
+    change of a run there is no later one that would mend it. So a page that shows the panel is told all of it once more.
 
     ``said`` is where errors and short answers are told; a screen reader reads it out when it changes.
     """
@@ -28,7 +38,9 @@ class Panel(widgets.VBox):
     def __init__(self, parts: Sequence[widgets.Widget], *, name: str) -> None:
         self._done = threading.Event()
         self._work: Latest[Any] = Latest(self._attempt, name=name)
-        super().__init__(list(parts))
+        arrival = _Arrival(layout=widgets.Layout(display="none"))
+        arrival.on_msg(lambda *_: self._tell_again())
+        super().__init__([*parts, arrival])
         self.add_class(f"srt-{name}")
 
     def answer(self, order: Any) -> None:
@@ -73,6 +85,11 @@ class Panel(widgets.VBox):
     def failed(self, order: Any) -> None:
         """After an order that raised: nothing more, unless a subclass shows something that is not true any more."""
 
+    def _tell_again(self) -> None:
+        for part in _tree(self):
+            part.send_state()
+            part.layout.send_state("display")
+
     def _attempt(self, order: Any) -> None:
         try:
             self.answer(order)
@@ -114,6 +131,14 @@ def put(place: widgets.HTML, text: str) -> None:
 def visible(part: widgets.DOMWidget, shown: bool) -> None:
     """Show a part, or take it away, also from the keyboard's order."""
     part.layout.display = None if shown else "none"
+
+
+def _tree(part: widgets.DOMWidget) -> Iterator[widgets.DOMWidget]:
+    """A panel's own parts, from within; panels inside it, and charts, see to themselves."""
+    for child in getattr(part, "children", ()):
+        if not isinstance(child, (Panel, anywidget.AnyWidget)):
+            yield from _tree(child)
+    yield part
 
 
 def _status(text: str) -> str:

@@ -26,7 +26,7 @@ def asked(served: Served, runbook: str) -> str:
 def test_a_server_forks_its_runs_and_its_warm_process_ends_with_it(
     own_home: Path, config: Config, write_notebook: Callable[..., Path]
 ) -> None:
-    """Also when the server is killed; a run that goes on then is carried to its end."""
+    """Also when the server alone is killed: nobody answers for it then; a run that goes on is carried to its end."""
     write_notebook(PARENT, name="parent")
     write_notebook(
         "from pathlib import Path\nfrom sretoolkit.clock import poll\n"
@@ -38,8 +38,10 @@ def test_a_server_forks_its_runs_and_its_warm_process_ends_with_it(
         assert warm
         last = asked(served, "waits")
         assert poll((own_home / "begun").exists, timeout=60)
-        for pid in (served.process.child.pid, *children_of(served.process.child.pid)):
-            os.kill(pid, signal.SIGKILL)
+        workers = [pid for pid in children_of(served.process.child.pid) if pid != warm]
+        os.kill(served.process.child.pid, signal.SIGKILL)
+        assert workers
+        assert poll(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), timeout=30)
         assert Path(f"/proc/{warm}").exists()  # it waits for its last fork
         (own_home / "go").touch()
         assert "completed" == served.ended(last).state

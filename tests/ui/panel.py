@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 
 from tests.stack.process import Process, free_port
 from tests.ui.lab import Tab
@@ -30,9 +31,12 @@ class Panel:
         )
         self._process.wait_for(f"{self.url}/voila/static/voila.js?token=open-sesame", timeout=60)
 
-    def open(self, browser: Browser, *, token: str = "open-sesame") -> Tab:
-        """The page in a browser context of its own."""
+    def open(
+        self, browser: Browser, *, token: str = "open-sesame", before: Callable[[Page], None] = lambda page: None
+    ) -> Tab:
+        """The page in a browser context of its own; ``before`` gets it while it is still empty."""
         tab = Tab(browser.new_context(viewport={"width": 1280, "height": 900}), self.url)
+        before(tab.page)
         tab.page.goto(f"{self.url}/?token={token}", timeout=60_000)
         return tab
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from tests.ui.looks import assert_clean, keep
 from tests.ui.test_runbooks import button, press, says
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page, WebSocketRoute
 
 pytestmark = pytest.mark.ui
 
@@ -41,6 +42,63 @@ def test_a_runbook_is_run_from_a_page_of_buttons(browser: Browser, tmp_path: Pat
         stranger.abandon()
     finally:
         panel.close()
+
+
+def test_what_changes_while_a_page_loads_is_not_lost(
+    browser: Browser, own_home: Path, write_notebook: Callable[..., Path]
+) -> None:
+    """The run ends when the page has got how all stands and can not yet be told of changes: it hears of the end."""
+    from tests.ui.panel import Panel
+
+    signal = own_home / "signal"
+    (own_home / "runbooks").mkdir()
+    write_notebook(
+        f"import pathlib\nfrom sretoolkit.clock import poll\n"
+        f"assert poll(pathlib.Path({str(signal)!r}).exists, timeout=90)\nprint('heard it')",
+        name="runbooks/signal",
+        changes=False,
+    )
+    panel = Panel(own_home, "signal")
+    try:
+        tab = panel.open(browser)
+        tab.page.wait_for_selector(".srt-form", timeout=60_000)
+        press(tab.page, "Run", "running")
+        tab.abandon()
+        tab = panel.open(browser, before=lambda page: _end_while_it_loads(page, signal))
+        says(tab.page, "completed")
+        says(tab.page, "heard it", ".srt-form .srt-run")
+        assert_clean(tab)
+        tab.abandon()
+    finally:
+        panel.close()
+
+
+def _end_while_it_loads(page: Page, file: Path) -> None:
+    """Let the run end when the page is told how its widgets stand, and hold that back until the end was told, or 3 s."""
+
+    def route(browser: WebSocketRoute) -> None:
+        held: list[str | bytes] = []
+        server = browser.connect_to_server()
+
+        def release() -> None:
+            while held:
+                browser.send(held.pop())
+
+        def told(message: str | bytes) -> None:
+            data = message if isinstance(message, bytes) else message.encode()
+            if b"update_states" in data:
+                held.append(message)
+                file.touch()
+                page.evaluate("() => { setTimeout(() => console.info('time is up'), 3000) }")
+                return
+            browser.send(message)
+            if b"completed" in data and b"<small>run" in data:  # its head
+                release()
+
+        page.on("console", lambda said: release() if said.text == "time is up" else None)
+        server.on_message(told)
+
+    page.route_web_socket("**/channels*", route)
 
 
 def test_a_notebook_is_served_by_a_part_of_its_name(
