@@ -133,7 +133,9 @@ SETTINGS: dict[str, Setting] = {
     "provision.bandwidth": Setting("megabytes a second for images, all machines together; 0: no limit", 0, int),
     "provision.ssh_key": Setting("the private key's file by which installed machines are logged in to", ""),
     "provision.consoles": Setting(
-        "consoles of machines that boot from the network; empty: screen and serial port", list, list
+        "consoles of machines that boot from the network, installers included; empty: screen and serial port",
+        list,
+        list,
     ),
     "serve.most_runs": Setting(
         "so many runs that were asked for go on at once on each executor, the others wait", 4, int

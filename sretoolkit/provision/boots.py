@@ -96,7 +96,10 @@ def _installer(tx: Transaction, desk: Desk, order: orders.Order, base: str) -> s
 
     repo = orders.repo_in(tx, order.repo)
     how = task(order.task, desk.config["provision.tasks"])
-    values = {"url": base, "hostname": order.hostname, "disk": dict(order.disk), "order": order.id}
+    values = {
+        "url": base, "hostname": order.hostname, "disk": dict(order.disk), "order": order.id,
+        "consoles": desk.config["provision.consoles"],
+    }  # fmt: skip
     files = f"{base}/svc/file/{repo.name}"
     injected = [(f"{base}/svc/inject/{order.id}/{name}", f"/{name}") for name in how.inject if not how.fetched]
     initrds = [(f"{files}/{repo.initrd}", "initrd"), *injected]

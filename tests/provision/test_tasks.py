@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import tempfile
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,7 +56,9 @@ def test_every_template_is_made(name: str, monkeypatch: pytest.MonkeyPatch) -> N
         whole = "\n".join(texts.values())
         assert not texts or (made["token"] in whole and "{{" not in whole)
         assert not options or not texts or "ssh-ed25519 AAAA a@b" in whole
-        arguments = how.kernel_arguments({key: made[key] for key in ("url", "hostname", "disk", "order")})
+        given = {key: made[key] for key in ("url", "hostname", "disk", "order")} | {"consoles": ["tty0", "ttyS0"]}
+        arguments = how.kernel_arguments(given)
+        assert (how.kind == "installer" and not how.fetched) == arguments.endswith(" console=tty0 console=ttyS0")
         assert [] == [secret for secret in (made["token"], "$6$salt") if secret in arguments]
         assert [checked_word(word) for word in arguments.split()] == arguments.split()
 
@@ -72,6 +77,59 @@ def test_cloud_init_reads_what_is_made(name: str) -> None:
     else:
         assert made["host_key_private"].strip() in content["autoinstall"]["late-commands"][0]
         assert "D1" == content["autoinstall"]["storage"]["layout"]["match"]["serial"]
+
+
+@pytest.mark.parametrize("version", ["RHEL8", "RHEL9", "RHEL10", "F41"])
+def test_the_rhel_family_reads_what_is_made(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its own parser: one disk is cleared and written, and what comes after is a script that a shell can read."""
+    from pykickstart.parser import KickstartParser
+    from pykickstart.version import makeVersion
+
+    monkeypatch.setenv("ROOT_HASH", "$6$salt$hash")
+    for options in ({}, {"root_password": "env:ROOT_HASH", "ssh_keys": ("ssh-ed25519 AAAA a@b", f"ssh-rsa B {EVIL}")}):
+        kickstart = makeVersion(version)
+        parser = KickstartParser(kickstart, errorsAreFatal=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            parser.readKickstartFromString(task("rhel").files("inject", values(**options))["ks.cfg"])
+        disks = (kickstart.ignoredisk.onlyuse, kickstart.clearpart.drives, [kickstart.bootloader.bootDrive])
+        assert (["vda"], ["vda"], ["vda"]) == disks
+        password = (kickstart.rootpw.lock, kickstart.rootpw.isCrypted, kickstart.rootpw.password)
+        assert ((False, True, "$6$salt$hash") if options else (True, False, "")) == password
+        assert "web1.example" == kickstart.network.network[0].hostname
+        (post,) = kickstart.scripts
+        assert post.errorOnFail
+        lines = post.script[: post.script.index("cat >")].replace("/root", "$HOME")
+        assert 0 == subprocess.run(["sh", "-n"], input=post.script, text=True, timeout=30).returncode
+        with tempfile.TemporaryDirectory() as home:
+            subprocess.run(
+                ["sh", "-euc", lines], env={"HOME": home, "PATH": os.environ["PATH"]}, check=True, timeout=30
+            )
+            keys = Path(home, ".ssh/authorized_keys")
+            assert (keys.read_text().splitlines() if keys.exists() else []) == list(options.get("ssh_keys", ()))
+
+
+def test_debian_reads_what_is_made(tmp_path: Path) -> None:
+    """debconf takes it, and its last command, run by a shell, leaves keys that are whole and calls home with the token."""
+    program = shutil.which("debconf-set-selections")
+    if not program:
+        pytest.skip("debconf-set-selections is not here: it comes with Debian and Ubuntu")
+    made = values(ssh_keys=("ssh-ed25519 AAAA a@b", 'ssh-ed25519 BBBB "; rm -rf / #{{ 7*7 }}'))
+    text = task("debian").files("inject", made)["preseed.cfg"]
+    done = subprocess.run([program, "--checkonly"], input=text, capture_output=True, text=True, timeout=60)
+    assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
+    last = text.replace("\\\n", "").split("preseed/late_command string ")[1].replace("/target", str(tmp_path))
+    (tmp_path / "etc/ssh").mkdir(parents=True)
+    stub = 'in_target() { printf "%s\\n" "$@"; }\n'
+    called = subprocess.run(
+        ["sh", "-euc", stub + last.replace("in-target", "in_target")], capture_output=True, text=True, timeout=60
+    )
+    assert 0 == called.returncode, called.stderr
+    assert [f"Authorization: Bearer {made['token']}", "{}"] == called.stdout.splitlines()[6:9:2]
+    assert list(made["ssh_keys"]) == (tmp_path / "root/.ssh/authorized_keys").read_text().splitlines()
+    key = tmp_path / "etc/ssh/ssh_host_ed25519_key"
+    assert (made["host_key_private"].strip(), 0o600) == (key.read_text().strip(), key.stat().st_mode & 0o777)
+    assert made["host_key_public"] == key.with_suffix(".pub").read_text().strip()
 
 
 FREEBSD = """

@@ -238,10 +238,12 @@ def run(*command: str, environment: Mapping[str, str] | None = None) -> str:
 def main() -> None:
     """Make everything that is not there yet."""
     from tests.stack.debian import debian
+    from tests.stack.debian_packages import cloud_config_schema, installer
 
     for arch in _LOADERS:
         print(microkernel(arch), small(arch).path, sep="\n")
-    print(microkernel(flavour="amd64"), *loaders(), sep="\n")
+    print(microkernel(flavour="amd64"), *loaders(), installer(), sep="\n")
+    cloud_config_schema()
     if os.getuid() == 0:
         print(debian().path)
     else:
