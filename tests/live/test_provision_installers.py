@@ -6,7 +6,6 @@ import shutil
 import sys
 from typing import Any
 
-
 import pytest
 import yaml
 from jsonschema import Draft4Validator  # type: ignore[import-untyped]

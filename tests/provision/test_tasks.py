@@ -110,7 +110,7 @@ def test_the_rhel_family_reads_what_is_made(version: str, monkeypatch: pytest.Mo
 
 
 def test_debian_reads_what_is_made(tmp_path: Path) -> None:
-    """debconf takes it, and its last command, run by a shell, leaves keys that are whole and calls home with the token."""
+    """Debconf itself takes it, and its last command, run by a shell, leaves keys that are whole and calls home with the token."""
     program = shutil.which("debconf-set-selections")
     if not program:
         pytest.skip("debconf-set-selections is not here: it comes with Debian and Ubuntu")
