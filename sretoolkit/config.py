@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -52,10 +51,10 @@ def state_folder() -> Path:
 
 
 def _runbook_folders() -> list[str]:
-    checkout = Path(__file__).resolve().parents[1] / "runbooks"
-    shipped = Path(sys.prefix) / "share" / "sretoolkit" / "runbooks"
+    checkout, *above = Path(__file__).resolve().parents[1:]
+    shipped = [folder / "share/sretoolkit/runbooks" for folder in (checkout, *above)]  # wherever pip has put us
     here = _working_folder()
-    folders = [*([here / "runbooks"] if here else []), checkout, shipped]
+    folders = [*([here / "runbooks"] if here else []), checkout / "runbooks", *shipped]
     return [str(folder) for folder in dict.fromkeys(folders) if folder.is_dir()]
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -74,21 +76,36 @@ def test_jupyter_finds_the_extension_where_it_is(own_home: Path) -> None:
     assert f'version = "{version}"' in (REPOSITORY / "pyproject.toml").read_text()
 
 
-def test_the_wheel_has_the_extension_where_plain_jupyter_looks(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """What is installed where there is no checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, timeout=100)
+    (made,) = folder.glob("*.whl")
+    return zipfile.ZipFile(made)
+
+
+def test_the_wheel_has_the_extension_where_plain_jupyter_looks(wheel: zipfile.ZipFile) -> None:
     """`jupyter lab` without us finds it too: data files of the wheel, and the configuration that enables the server's part."""
-    import zipfile
-
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)], cwd=REPOSITORY, check=True,
-        capture_output=True, timeout=100,
-    )  # fmt: skip
-    (wheel,) = tmp_path.glob("*.whl")
-    names = {name.partition(".data/data/")[2] for name in zipfile.ZipFile(wheel).namelist()}
-
     assert {
         "share/jupyter/labextensions/sretoolkit/static/remoteEntry.js",
         "share/jupyter/labextensions/sretoolkit/package.json",
         "share/jupyter/voila/templates/sretoolkit/index.html.j2",
         "etc/jupyter/jupyter_server_config.d/sretoolkit.json",
         "share/sretoolkit/scheduled_by_us.json",
-    } <= names
+    } <= {name.partition(".data/data/")[2] for name in wheel.namelist()}
+
+
+def test_runbooks_are_found_wherever_pip_put_them(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    """Also below another prefix than the interpreter's own, as with Debian's Python and `--user`."""
+    package = "lib/python3/site-packages"
+    for name in wheel.namelist():
+        place = tmp_path / (name.partition(".data/data/")[2] or f"{package}/{name}")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(wheel.read(name))
+    listed = subprocess.run(
+        [sys.executable, "-m", "sretoolkit", "list"], env=os.environ | {"PYTHONPATH": str(tmp_path / package)},
+        cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert "pid1_health" in listed.stdout
