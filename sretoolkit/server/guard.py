@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sretoolkit.errors import SREToolkitError
 from sretoolkit.runbook.access import Person
 from sretoolkit.server.answers import refusal
+from sretoolkit.server.body import BodyError, read_body
 from sretoolkit.server.limits import Limits, Rate
 from sretoolkit.server.logins import local_actor
 from sretoolkit.server.sessions import Session
@@ -108,9 +109,12 @@ class Guard:
             return answer, None
         body = b""
         if asked.method not in _SAFE:
-            if (read := await _body(asked, receive)) is None or isinstance(read, Response):
-                return read or Response(status_code=400), None
-            body = read
+            if asked.length > MOST_BYTES:
+                return asked.refused(413, f"a body may have {MOST_BYTES} bytes"), None
+            try:
+                body = await read_body(receive, most=MOST_BYTES, within=_PATIENCE)
+            except BodyError as error:
+                return asked.refused(error.status, str(error)), None
             if answer := self._forged(asked, session, body, person):
                 return answer, None
         return None, Visit(asked.address, person, session, body)
@@ -212,6 +216,12 @@ class _Asked:
         return not self.path.startswith(("/api/", "/hooks/", "/live/"))
 
     @property
+    def length(self) -> int:
+        """How many bytes the body is said to have; 0 where that is not said."""
+        said = self.headers.get("content-length", "")
+        return int(said) if said.isdecimal() else 0
+
+    @property
     def bearer(self) -> bytes:
         """The token of a program."""
         scheme, _, token = self.headers.get("authorization", "").partition(" ")
@@ -238,31 +248,6 @@ def fields(body: bytes) -> dict[str, str]:
         return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=200))
     except ValueError:
         return {}
-
-
-async def _body(asked: _Asked, receive: Receive) -> bytes | Response | None:
-    """The whole body; a refusal when it is too large or comes too slowly; None when whoever sent it has gone."""
-    if (
-        asked.headers.get("content-length", "0").isdecimal()
-        and int(asked.headers.get("content-length", "0")) > MOST_BYTES
-    ):
-        return asked.refused(413, f"more than {MOST_BYTES} bytes")
-    parts: list[bytes] = []
-    size = 0
-    try:
-        async with asyncio.timeout(_PATIENCE):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    return None
-                parts.append(message.get("body", b""))
-                size += len(parts[-1])
-                if size > MOST_BYTES:
-                    return asked.refused(413, f"more than {MOST_BYTES} bytes")
-                if not message.get("more_body"):
-                    return b"".join(parts)
-    except TimeoutError:
-        return asked.refused(408, "the request did not arrive in time")
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

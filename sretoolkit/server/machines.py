@@ -14,6 +14,7 @@ from sretoolkit.provision.facts import MOST_BYTES
 from sretoolkit.provision.handlers import Desk, Request, Response
 from sretoolkit.server.bandwidth import Bandwidth
 from sretoolkit.server.batch import Batch
+from sretoolkit.server.body import BodyError, read_body
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -37,11 +38,11 @@ class Machines:
             request = _request(scope, b"")
             await self._send_file(scope, request, self.desk.file(request), send)
             return
-        body = await _body(receive)
-        if body is None:
-            await _send(Response.text(f"a body may have {MOST_BYTES} bytes and take {_PATIENCE:g} s\n", 413), send)
+        try:
+            asked = _request(scope, await read_body(receive, most=MOST_BYTES, within=_PATIENCE))
+        except BodyError as error:
+            await _send(Response.text(f"{error}\n", error.status), send)
             return
-        asked = _request(scope, body)
         try:
             response: Response = await self.batch.do(lambda tx: self.desk.answer(tx, asked))
         except StoreUnavailable as error:
@@ -101,24 +102,6 @@ def _request(scope: Scope, body: bytes) -> Request:
     given = scope.get("query_string", b"").decode("latin-1")
     query = dict(parse_qsl(given, keep_blank_values=True, max_num_fields=40)) if given else {}
     return Request(scope["method"], scope["path"], query, headers, body, (scope.get("client") or ("",))[0])
-
-
-async def _body(receive: Receive) -> bytes | None:
-    parts: list[bytes] = []
-    size = 0
-    try:
-        async with asyncio.timeout(_PATIENCE):
-            while True:
-                message = await receive()
-                part = message.get("body", b"")
-                size += len(part)
-                if size > MOST_BYTES or message["type"] == "http.disconnect":
-                    return None
-                parts.append(part)
-                if not message.get("more_body"):
-                    return b"".join(parts)
-    except TimeoutError:
-        return None
 
 
 async def _send(response: Response, send: Send) -> None:
