@@ -58,6 +58,7 @@ class Machine:
     disks: Sequence[Disk] = (Disk(),)
     memory: int = 1024
     card: str = "virtio-net-pci"
+    pxe: bool = True  # what the setup of a UEFI firmware says; without it, it boots by HTTP
     ports: list[str] = field(init=False, default_factory=list)  # where its cables end
     _guard: subprocess.Popen[bytes] = field(init=False, repr=False)
 
@@ -152,6 +153,8 @@ class Machine:
         command += ["-pidfile", str(self.folder / "qemu.pid"), "-qmp", f"unix:{self.qmp},server,nowait"]
         command += ["-chardev", f"file,id=serial,path={self.folder}/serial.log,append=on", "-serial", "chardev:serial"]
         command += ["-uuid", self.uuid, "-smbios", self._smbios(), *self._board()]
+        for version in () if self.pxe else (4, 6):
+            command += ["-fw_cfg", f"name=opt/org.tianocore/IPv{version}PXESupport,string=n"]
         for number, disk in enumerate(self.disks):
             command += self._disk(number, disk)
         for number, mac in enumerate(self.macs):
