@@ -24,7 +24,7 @@ from tests.runbook.test_schedules import schedule
 from tests.stack.airflow import Airflow
 from tests.stack.cron import Cron
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(900)]  # Airflow is installed once
 
 Write = Callable[..., Path]
 PROGRAM = str(Path(sys.executable).with_name("sretoolkit"))
