@@ -15,7 +15,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import xmlrpc.client
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from sretoolkit.clock import poll
-from tests.stack.images import CACHE, made
+from tests.stack.environments import environment
 
 VERSION = "3.3.10"
 _USER, _PASSWORD = "cobbler", "cobbler"
@@ -193,14 +192,7 @@ class Cobbler:
 
 def built() -> Path:
     """The virtual environment with Cobbler; made when it is not there yet, which needs a compiler and Debian's headers."""
-    with made(f"cobbler-{VERSION}-gunicorn", cache=CACHE.parent) as (place, missing):
-        if missing:
-            subprocess.run([sys.executable, "-m", "venv", str(missing)], check=True, timeout=300)
-            words = ["--disable-pip-version-check", "install", "--quiet", f"cobbler=={VERSION}", "gunicorn"]
-            # not by bin/pip: the folder gets another name afterwards
-            command = [str(missing / "bin/python"), "-m", "pip", *words]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=1800)
-            if done.returncode:
-                said = done.stderr.strip()[-2000:]
-                raise RuntimeError(f"Cobbler {VERSION} cannot be built; run tests/stack/install as root:\n{said}")
-    return place
+    try:
+        return environment(f"cobbler-{VERSION}-gunicorn", f"cobbler=={VERSION}", "gunicorn")
+    except RuntimeError as error:
+        raise RuntimeError(f"Cobbler {VERSION} cannot be built; run tests/stack/install as root:\n{error}") from error

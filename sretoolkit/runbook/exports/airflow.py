@@ -16,7 +16,11 @@ class AirflowExport(Export):
 import subprocess
 
 import pendulum
-from airflow.decorators import dag, task
+
+try:
+    from airflow.sdk import dag, task
+except ImportError:  # Airflow 2
+    from airflow.decorators import dag, task
 
 
 @dag(
@@ -34,7 +38,16 @@ def scheduled():
     @task(retries=0)
     def fire():
         """A run is begun once; what becomes of it is in sretoolkit's own record."""
-        subprocess.run({self.command!r}, check=True)
+        command = {self.command!r}
+        process = subprocess.Popen(command)
+        try:
+            code = process.wait()
+        except BaseException:  # whoever ends the task ends the run, which takes back what it did
+            process.terminate()
+            process.wait()
+            raise
+        if code:
+            raise subprocess.CalledProcessError(code, command)
 
     fire()
 

@@ -6,6 +6,8 @@ import shlex
 
 from sretoolkit.runbook.export import Export
 
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # cron's own has no sysctl, modprobe or nginx
+
 
 class CrontabExport(Export):
     """The zone, which cronie reads, and when to fire; where cron knows no zones, a line at a wrong time runs nothing."""
@@ -19,4 +21,4 @@ class CrontabExport(Export):
             "%", "\\%"
         )  # cron makes of a bare % the end of the line
         text = f"# {self.title}\n# cronie reads CRON_TZ; Debian's cron does not: write these times in the machine's own zone\n"
-        return {f"sretoolkit-{schedule.name}": f"{text}CRON_TZ={schedule.times.zone.key}\n{line}\n"}
+        return {f"sretoolkit-{schedule.name}": f"{text}CRON_TZ={schedule.times.zone.key}\nPATH={_PATH}\n{line}\n"}
