@@ -119,7 +119,8 @@ def export_command(name: str, kind: str, program: str, into: Path | None) -> Non
     config = Config.load()
     with open_store(config) as store:
         schedule = Schedules(store).load(name).schedule
-    program = program or shutil.which("sretoolkit") or str(Path(sys.argv[0]).absolute())
+    ours = Path(sys.executable).with_name("sretoolkit")  # what we were called by may be a module, or another version
+    program = program or (str(ours) if ours.exists() else shutil.which("sretoolkit") or "sretoolkit")
     for file, text in EXPORTS[kind](schedule, config, program).files().items():
         if into is None:
             print_text(f"# {file}\n{text}")

@@ -57,9 +57,9 @@ def airflow(tmp_path: Path, desk: Desk) -> Airflow:
         pytest.skip(str(error))
 
 
-def export(desk: Desk, name: str, kind: str, folder: Path, *, called: str = PROGRAM) -> str:
+def export(desk: Desk, name: str, kind: str, folder: Path, *options: str) -> str:
     """Write a schedule for another program; gives the text."""
-    done = desk.run("schedule", "export", name, "--as", kind, "--program", called, "--into", str(folder))
+    done = desk.run("schedule", "export", name, "--as", kind, "--into", str(folder), *options)
     assert 0 == done.returncode, done.stdout
     return Path(done.stdout.strip()).read_text()
 
@@ -164,7 +164,7 @@ def test_cron_runs_a_tick(tmp_path: Path, desk: Desk, write_notebook: Write) -> 
     lines = []
     for name in ("book", "gone"):
         add(desk, path, "--cron", "* * * * *", "--tz", str(ZONE), "-p", f"text={HOSTILE}", name=name)
-        lines.append(export(desk, name, "crontab", tmp_path / "exported", called=str(program)))
+        lines.append(export(desk, name, "crontab", tmp_path / "exported", "--program", str(program)))
     assert 0 == desk.run("schedule", "remove", "gone").returncode
     home = tmp_path / "root"
     configure(home, desk.config)
