@@ -26,7 +26,7 @@ def document(operations: Sequence[Operation], site: Site, person: Person) -> dic
     """The document for somebody: of the runbooks, those that they may see."""
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _described(operation)
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _described(operation, operations)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -47,7 +47,7 @@ def document(operations: Sequence[Operation], site: Site, person: Person) -> dic
     }  # fmt: skip
 
 
-def _described(operation: Operation) -> dict[str, Any]:
+def _described(operation: Operation, operations: Sequence[Operation]) -> dict[str, Any]:
     error = {
         "description": "why not",
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
@@ -56,6 +56,8 @@ def _described(operation: Operation) -> dict[str, Any]:
     path = [{"name": name, "in": "path", "required": True, "schema": _PATH[name]} for name in names]
     query = [{"name": name, "in": "query", "schema": dict(schema)} for name, schema in operation.query.items()]
     good = {"description": operation.summary, "content": {"application/json": {"schema": dict(operation.gives)}}}
+    if links := _links(operation, operations):
+        good["links"] = links
     body = {} if operation.body is None else {
         "requestBody": {"required": True, "content": {"application/json": {"schema": dict(operation.body)}}}
     }  # fmt: skip
@@ -63,6 +65,14 @@ def _described(operation: Operation) -> dict[str, Any]:
         "operationId": operation.name, "summary": operation.summary, "parameters": [*path, *query], **body,
         "responses": {str(operation.status): good, "4XX": error, "502": error, "503": error},
     }  # fmt: skip
+
+
+def _links(operation: Operation, operations: Sequence[Operation]) -> dict[str, Any]:
+    """Where its answer leads: to all that can be asked of the run that it names."""
+    if "run" not in operation.gives["properties"]:
+        return {}
+    about = {"run": "$response.body#/run"}
+    return {each.name: {"operationId": each.name, "parameters": about} for each in operations if "{run}" in each.path}
 
 
 def _parameters(site: Site, person: Person) -> dict[str, Any]:
