@@ -326,6 +326,7 @@ def test_live_streams_end_with_their_login_and_are_not_without_end(served: Serve
 def test_our_own_description_is_kept(own_home: Path, config: Config, notebooks: None) -> None:
     """Schemathesis sends what fits the OpenAPI document and what does not, follows its links, and finds no answer unforeseen."""
     with Served(own_home, config, SRETOOLKIT_SERVE_MOST_REQUESTS="100000") as served:
+        served.ended(served.local().start("adding", left="1"))
         program = Path(sys.executable).with_name("schemathesis")
         command = [
             str(program), "run", f"{served.url}/api/openapi.json", "-H", f"Authorization: Bearer {served.token}",
