@@ -145,7 +145,9 @@ class Kind:
 
     def _first_that(self, attempt: Callable[[Kind], Any], given: Any) -> Any:
         faults = []
-        for part in sorted(self.parts, key=lambda part: part.name == "str"):
+        for part in sorted(
+            self.parts, key=lambda part: (part.name != "None", part.name == "str")
+        ):  # any text is a list
             try:
                 return attempt(part)
             except Fault as fault:

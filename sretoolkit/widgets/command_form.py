@@ -55,6 +55,8 @@ class CommandForm(Panel):
         """Make the plan of what stands in the form, and show it."""
         values = self._values()
         if values is None:
+            self.say("")
+            self.failed(order)
             return
         with open_store(self._config) as store:
             made = self.chosen.plan(Registry(store), **values)

@@ -80,7 +80,7 @@ class Field:
 
     def tell(self, fault: str) -> None:
         """Show what is wrong, or the help when nothing is."""
-        colour = "color:var(--jp-error-color1,#b00020);font-weight:600" if fault else "opacity:.75"
+        colour = "color:var(--srt-alarm);font-weight:600" if fault else "opacity:.75"
         mark = ' role="alert"' if fault else ""
         text = f'<div{mark} style="margin-left:11.5em;line-height:1.3;{colour}">{escape(fault or self._hint)}</div>'
         if self.note.value != text:

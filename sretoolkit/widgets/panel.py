@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import anywidget
@@ -19,9 +20,10 @@ WIDE = widgets.Layout(width="98%")
 
 
 class _Arrival(anywidget.AnyWidget):
-    """Nothing to see: it tells when a page shows the panel that it is a part of."""
+    """Nothing to see: it tells when a page shows the panel that it is a part of, and brings the style of all panels."""
 
     _esm = "export default { render({ model }) { model.send('here'); } };"
+    _css = (Path(__file__).parent / "panel.css").read_text(encoding="utf-8")
 
 
 class Panel(widgets.VBox):

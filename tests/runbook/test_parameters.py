@@ -93,6 +93,7 @@ TEXTS: list[tuple[str, str, Any]] = [
     ("x: date | None", "none", None),
     ("x: Secret", "file:/run/x", Secret("file:/run/x")),
     ("x: int | None", "none", None),
+    ("x: list | None", "none", None),  # and not the list of this word
     ("x: int | None", "5", 5),
     ("x: Optional[str]", "5", "5"),
     ("x: str | int", "5", 5),

@@ -324,12 +324,14 @@ def test_live_streams_end_with_their_login_and_are_not_without_end(served: Serve
 
 
 def test_our_own_description_is_kept(own_home: Path, config: Config, notebooks: None) -> None:
-    """Schemathesis reads the OpenAPI document, sends what fits and what does not, and finds no answer that it does not allow."""
+    """Schemathesis sends what fits the OpenAPI document and what does not, follows its links, and finds no answer unforeseen."""
     with Served(own_home, config, SRETOOLKIT_SERVE_MOST_REQUESTS="100000") as served:
+        served.ended(served.local().start("adding", left="1"))
         program = Path(sys.executable).with_name("schemathesis")
         command = [
             str(program), "run", f"{served.url}/api/openapi.json", "-H", f"Authorization: Bearer {served.token}",
-            "--max-examples", "12", "--phases", "examples,coverage,fuzzing", "--seed", "7", "--workers", "1", "--no-color",
+            "--max-examples", "12", "--phases", "examples,coverage,fuzzing,stateful", "--seed", "7", "--workers", "1",
+            "--no-color",
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, cwd=own_home, timeout=110, check=False)
         assert 0 == done.returncode, done.stdout[-6000:]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sretoolkit.clock import poll
-from tests.ui.looks import assert_clean, keep
+from tests.ui.looks import assert_clean, keep, switch
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -125,16 +125,13 @@ def test_both_themes_are_readable(opened: Tab) -> None:
     """When the theme changes, the picture is drawn anew in colours of that theme."""
     page = opened.page
     light, width = line_colour(page), page.locator(".srt-chart canvas").bounding_box()
-    keep(page, "light")
-    opened.command("apputils:change-theme", {"theme": "JupyterLab Dark"})
-    page.wait_for_function("document.body.dataset.jpThemeLight === 'false'")
+    switch(page, "Dark")
     dark = line_colour(page)
     assert light != dark
     assert poll(lambda: painted(page, dark) > 1000, timeout=10)
     assert width == page.locator(".srt-chart canvas").bounding_box()
     assert 0 == painted(page, light)
-    keep(page, "dark")
-    opened.command("apputils:change-theme", {"theme": "JupyterLab Light"})
+    switch(page, "Light")
     assert_clean(opened)
 
 

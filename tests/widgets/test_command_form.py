@@ -55,3 +55,17 @@ def test_what_is_wrong_is_said_beside_its_field_or_below(config: Config) -> None
     shown.plan.click()
     shown.join(20)
     assert ("no-such-operator" in shown.said.value, shown.view) == (True, None)
+
+
+def test_a_plan_of_other_values_does_not_stand_beside_a_fault(config: Config) -> None:
+    """A plan is shown, then a value is wrong: neither that plan nor what was said of it is left."""
+    shown = form(config, "create-tag")
+    shown.fields["name"].control.value = "big"
+    shown.fields["rule"].control.value = '["=", ["fact", "cpus"], 8]'
+    shown.plan.click()
+    shown.join(20)
+    assert shown.place.children
+    shown.fields["rule"].control.value = '["=", ["fact"'
+    shown.plan.click()
+    shown.join(20)
+    assert ('role="alert"' in shown.fields["rule"].note.value, shown.place.children, "") == (True, (), shown.said.value)

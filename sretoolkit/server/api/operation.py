@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -123,7 +124,11 @@ def _fault(name: str, text: str, schema: Schema) -> str:
         number = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else -1
         good = schema["minimum"] <= number <= schema["maximum"]
         return "" if good else f"{name}: {text[:60]!r} is no number from {schema['minimum']} to {schema['maximum']}"
-    return "" if len(text) <= schema.get("maxLength", 200) else f"{name}: it is too long"
+    if len(text) > schema.get("maxLength", 200):
+        return f"{name}: it is too long"
+    return (
+        "" if re.search(schema.get("pattern", ""), text) else f"{name}: {text[:60]!r} does not fit {schema['pattern']}"
+    )
 
 
 def _no_number(text: str) -> NoReturn:

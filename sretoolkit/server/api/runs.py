@@ -16,6 +16,10 @@ from sretoolkit.server.api.operation import Call, Operation, Schema, shape, some
 from sretoolkit.server.pages.runbooks import find
 
 _TEXT = {"type": "string", "maxLength": 200}
+_PLACE = {
+    "type": "string", "maxLength": 200, "pattern": r"^([0-9]+(\.[0-9]+)?_[0-9]{8}-[0-9]{6}-[0-9a-f]{6})?$",
+    "description": "`after` of the page before; empty: the first page",
+}  # fmt: skip
 _ANY: Schema = {"type": "object"}
 RUN = shape(id="string", runbook="string", state="string")
 _TOLD = shape(run="string")
@@ -157,7 +161,7 @@ _FROM = {"type": "integer", "minimum": 0, "maximum": 100_000_000}
 V1 = "/api/v1/runs"
 OPERATIONS = (
     Operation("GET", V1, "listRuns", "Runs, newest first, page by page.", _list, _LIST,
-              query={**_FILTERS, "after": _TEXT, "limit": _SOME}),
+              query={**_FILTERS, "after": _PLACE, "limit": _SOME}),
     Operation("POST", V1, "startRun", "Ask for a run; it begins as soon as there is room.", _start, _TOLD, body=_ORDER,
               status=202),
     Operation("GET", f"{V1}/{{run}}", "showRun", "One run, its plans step by step and its cells.", _show, RUN),
