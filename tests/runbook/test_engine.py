@@ -23,6 +23,16 @@ def test_plan_mode_changes_nothing_and_skips_what_comes_after(desk: Desk, write_
     assert expected == desk.statuses(desk.last)
 
 
+def test_the_head_of_a_record_names_what_is_worst_first(desk: Desk, write_notebook: Write) -> None:
+    """A report's findings are counted by severity, as grave as they are and not as their names are spelled."""
+    severities = ["low", "info", "high", "medium", "critical"]
+    findings = f"[Finding(severity=each, subject='s', summary=each) for each in {severities}]"
+    path = write_notebook(f"from sretoolkit.report import Finding, Report\nReport('look', {findings})", changes=False)
+    assert 0 == desk.run("run", str(path)).returncode
+    page = Path(str(desk.last.html)).read_text()
+    assert "</b> · critical 1 · high 1 · medium 1 · low 1 · info 1</p>" in page
+
+
 def test_apply_changes_and_the_record_is_bound_by_hashes(desk: Desk, write_notebook: Write) -> None:
     """DESIGN "How a run works": executed notebook, page and journal are bound by hash; the journal is signed to its end."""
     done = desk.apply(write_notebook(*CHANGING))
