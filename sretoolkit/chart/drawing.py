@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 WIDTH, _LEFT, _RIGHT, _TOP, _HEIGHT = 900, 70, 884, 48, 210  # of the picture and of the plot in it, in pixels
 _BOTTOM = _TOP + _HEIGHT
 LISTED = 12  # in the legend
+_CHARACTER = 7.2  # pixels of a text's
 _COLOURS = ("#1f6fb4", "#d1590a", "#178a68", "#8a4fb0", "#c2287f", "#5b7f0d", "#a8760a", "#5a6570")
 _INK, _FAINT, _RULE, _ALARM, _MARK = "#1d2733", "#566270", "#dfe4e9", "#c01c28", "#4b3fa7"
 
@@ -65,7 +66,8 @@ class Drawing:
         for time, label in time_ticks(self.start, self.end):
             x = self.x(time)
             yield _rule((x, x), (_TOP, _BOTTOM), _RULE)
-            yield _text(x, _BOTTOM + 17, label, fill=_FAINT, anchor="middle")
+            most = WIDTH - 4 - _CHARACTER * len(label) / 2  # the last one is whole, if a little beside its rule
+            yield _text(min(x, most), _BOTTOM + 17, label, fill=_FAINT, anchor="middle")
         yield _rule((_LEFT, _RIGHT), (_BOTTOM, _BOTTOM), _FAINT)
 
     def _lines(self) -> Iterator[str]:
@@ -126,7 +128,7 @@ class Drawing:
             if not _LEFT <= x <= _RIGHT:
                 continue
             label = _cut(text, 36)
-            width = 7.2 * len(label) + 8
+            width = _CHARACTER * len(label) + 8
             row = next((row for row in range(3) if ends[row] <= x), 2)
             ends[row] = x + width
             yield _rule((x, x), (_TOP, _BOTTOM), _MARK, dash="2 3")

@@ -137,6 +137,17 @@ def test_tiny_values_have_short_labels() -> None:
     assert "4e-20" in texts(Chart("t", series=[line([0, 4e-20])]))
 
 
+@pytest.mark.parametrize("span", [timedelta(minutes=1), timedelta(hours=1), timedelta(days=8), timedelta(days=2880)])
+def test_the_last_time_is_written_in_full(span: timedelta) -> None:
+    """A window that ends at a round moment has that one at the picture's edge: it is moved in, and not cut off."""
+    start = datetime(2026, 11, 23, tzinfo=UTC)
+    picture = drawn(Chart("t", series=[line([1.0, 2.0])], window=(start, start + span)))
+    middle = [element for element in picture.iter(f"{SVG}text") if element.get("text-anchor") == "middle"]
+    ends = [float(each.attrib["x"]) + 3.5 * len(each.text or "") for each in middle]
+    assert ends
+    assert max(ends) < float(picture.attrib["width"])
+
+
 def test_points_outside_the_window_are_left_out() -> None:
     """The window decides what is drawn and what the legend tells."""
     chart = Chart("t", series=[line([9, 1, 2, 9])], window=(START + timedelta(minutes=10), END - timedelta(minutes=10)))
