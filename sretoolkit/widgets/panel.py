@@ -16,6 +16,7 @@ from sretoolkit.widgets.latest import Latest
 from sretoolkit.widgets.trouble import trouble
 
 ROW = widgets.Layout(flex_flow="row wrap", align_items="center")
+LONG = widgets.Layout(width="30em", max_width="98%")  # of a field whose hint is a sentence
 WIDE = widgets.Layout(width="98%")
 
 

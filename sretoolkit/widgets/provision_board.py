@@ -9,7 +9,7 @@ from sretoolkit.provision.overview import board, describe, foresee, try_rule
 from sretoolkit.report import Report
 from sretoolkit.widgets.command_form import CommandForm
 from sretoolkit.widgets.frontend import attended
-from sretoolkit.widgets.panel import Panel, put
+from sretoolkit.widgets.panel import LONG, Panel, put
 from sretoolkit.widgets.trouble import trouble
 
 _EVERY = 2.0  # seconds between two looks at the store
@@ -25,7 +25,9 @@ class ProvisionBoard(Panel):
     def __init__(self, *, config: Config | None = None) -> None:
         self._config = config or Config.load()
         self.machines = widgets.HTML()
-        self.node = widgets.Text(description="machine", placeholder="id, host name, serial number, UUID or MAC address")
+        self.node = widgets.Text(
+            description="machine", placeholder="id, host name, serial number, UUID or MAC address", layout=LONG
+        )
         self.story = widgets.HTML()
         self.rule = widgets.Textarea(
             description="rule",
@@ -33,7 +35,9 @@ class ProvisionBoard(Panel):
             layout=widgets.Layout(width="60em", height="5em"),
         )
         self.matched = widgets.HTML()
-        self.folder = widgets.Text(description="folder", placeholder="of policies to try; empty: those in force")
+        self.folder = widgets.Text(
+            description="folder", placeholder="of policies to try; empty: those in force", layout=LONG
+        )
         self.foreseen = widgets.HTML()
         self.changes = CommandForm(config=self._config)
         self._views = {

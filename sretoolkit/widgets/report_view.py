@@ -8,7 +8,7 @@ from dataclasses import replace
 import ipywidgets as widgets
 
 from sretoolkit.report import SEVERITIES, Finding, Report, Table
-from sretoolkit.widgets.panel import ROW, Panel, button, put, visible
+from sretoolkit.widgets.panel import LONG, ROW, Panel, button, put, visible
 
 
 class ReportView(Panel):
@@ -17,7 +17,7 @@ class ReportView(Panel):
     def __init__(self, report: Report | Callable[[], Report]) -> None:
         self._make = None if isinstance(report, Report) else report
         self.report = report if isinstance(report, Report) else Report("asking …")
-        self.word = widgets.Text(description="search", placeholder="a word of a finding or a table's row")
+        self.word = widgets.Text(description="search", placeholder="a word of a finding or a table's row", layout=LONG)
         self.least = widgets.Dropdown(description="at least", options=list(reversed(SEVERITIES)), value="info")
         self.again = button("Ask again", "refresh", "Ask for the report anew")
         self.said, self.shown = widgets.HTML(), widgets.HTML()

@@ -22,7 +22,7 @@ from sretoolkit.runbook.request import Request
 from sretoolkit.runbook.run import Order
 from sretoolkit.store import open_store
 from sretoolkit.widgets.fields import Field
-from sretoolkit.widgets.panel import ROW, Panel, button, visible
+from sretoolkit.widgets.panel import LONG, ROW, Panel, button, visible
 from sretoolkit.widgets.run_view import RunView
 
 Mode = Literal["plan", "apply"]
@@ -44,7 +44,9 @@ class RunbookForm(Panel):
         self._before: RunView | None = None
         self.fields = {item.name: Field(item, self._config) for item in self.runbook.parameters.items}
         self._changes = self.runbook.metadata.get("changes") is not False
-        self.ticket = widgets.Text(description="ticket", placeholder="the incident that this belongs to; optional")
+        self.ticket = widgets.Text(
+            description="ticket", placeholder="the incident that this belongs to; optional", layout=LONG
+        )
         self.plan = button("Plan", "list", "Show every step that it would take; changes nothing", "primary")
         self.apply = button("Apply", "play", "Carry out the plan that is shown below", "warning")
         if not self._changes:

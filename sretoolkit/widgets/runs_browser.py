@@ -13,7 +13,7 @@ from sretoolkit.report import Finding, Report, Table, escape
 from sretoolkit.runbook.comparison import compare
 from sretoolkit.runbook.progress import began
 from sretoolkit.store import open_store
-from sretoolkit.widgets.panel import ROW, WIDE, Panel, button, put
+from sretoolkit.widgets.panel import LONG, ROW, WIDE, Panel, button, put
 from sretoolkit.widgets.run_view import RunView
 
 _EVERY = 2.0  # seconds between two looks at the list
@@ -34,7 +34,9 @@ class RunsBrowser(Panel):
         self._limit = limit
         self._live = live
         self._store = open_store(self._config)
-        self.word = widgets.Text(description="search", placeholder="runbook, run, person, ticket, parameter, error")
+        self.word = widgets.Text(
+            description="search", placeholder="runbook, run, person, ticket, parameter, error", layout=LONG
+        )
         self.state = widgets.Dropdown(
             description="state", options=[(name.replace("_", " ") or "any", name) for name in _STATES]
         )
