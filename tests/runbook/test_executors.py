@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -214,8 +216,17 @@ def test_a_server_keeps_the_times_and_begins_what_is_asked_for(
     assert "completed" == load_run(store, run).state
 
 
-def test_the_image_is_described() -> None:
-    """The recipe that the documents name is there, and has what a pod calls for."""
+def test_the_image_is_described(tmp_path: Path) -> None:
+    """The recipe that the documents name has what a pod calls for, made of nothing but the files that it copies."""
     recipe = (REPOSITORY / "docs" / "kubernetes" / "Dockerfile").read_text()
-    assert "sretoolkit[postgres,server]" in recipe
+    assert "'/src[postgres,server]'" in recipe
     assert "kubernetes/Dockerfile" in (REPOSITORY / "docs" / "schedules.md").read_text()
+    for *names, into in (line.split()[1:] for line in recipe.splitlines() if line.startswith("COPY ")):
+        for name in names:
+            assert into in ("/src/", f"/src/{name}")
+            copy = shutil.copytree if (REPOSITORY / name).is_dir() else shutil.copy
+            copy(REPOSITORY / name, tmp_path / name)
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path / "made")]
+    subprocess.run(build, cwd=tmp_path, check=True, capture_output=True, timeout=100)
+    (wheel,) = (tmp_path / "made").glob("*.whl")
+    assert [name for name in zipfile.ZipFile(wheel).namelist() if name.endswith("runbooks/pid1_health.ipynb")]
