@@ -89,17 +89,12 @@ def lease_command(ctx: click.Context, as_json: bool) -> None:
 @click.argument("target")
 def release_command(target: str) -> None:
     """End a held or expired lease, when the target is as it should be."""
-    from sretoolkit.actor import Actor
     from sretoolkit.config import Config
-    from sretoolkit.journal import Journal, Keys
-    from sretoolkit.journal.runs import sign_head
-    from sretoolkit.lease import release_lease
+    from sretoolkit.runbook.access import Person
+    from sretoolkit.runbook.desk import RunDesk
     from sretoolkit.store import open_store
 
     config = Config.load()
     with open_store(config) as store:
-        run = release_lease(store, target)
-        journal = Journal(store, run, actor=Actor.current(config))
-        journal.append("lease-released", {"by": "hand"}, target=target)
-        sign_head(journal, Keys.of(config))
+        RunDesk(store, config, Person.current(config)).release(target)
     click.echo(f"released {target}")

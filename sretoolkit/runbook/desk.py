@@ -12,7 +12,9 @@ from typing import Any
 from sretoolkit.actor import Actor
 from sretoolkit.config import Config
 from sretoolkit.errors import JournalError, PlanError, RunbookError
-from sretoolkit.journal import Journal, Run, load_run
+from sretoolkit.journal import Journal, Keys, Run, load_run
+from sretoolkit.journal.runs import sign_head
+from sretoolkit.lease import find_leases, release_lease
 from sretoolkit.plan.approval import VALID_FOR, approve
 from sretoolkit.plan.control import EVERY_RUN, Verb, tell
 from sretoolkit.runbook.access import Access, Person, Role
@@ -92,6 +94,20 @@ class RunDesk:
             raise PlanError(f"the plan of run {found.id} is another one by now", hint="look at it again")
         plan = approve(self.store, found, actor=self.person.actor, config=self.config, valid_for=valid_for)
         return found, plan
+
+    def release(self, target: str) -> str:
+        """End a lease that is held, or whose time is over, once its target is as it should be; gives the run that had it.
+
+        Raises `LeaseError` when nobody has one, or that run still works on the target.
+        """
+        for row in find_leases(self.store):
+            if row["target"] == target:
+                self.access.require(self.person, load_run(self.store, row["run"]).runbook, "operator")
+        run = release_lease(self.store, target)
+        journal = Journal(self.store, run, actor=self.person.actor)
+        journal.append("lease-released", {"by": "hand"}, target=target)
+        sign_head(journal, Keys.of(self.config))
+        return run
 
     def go_on(self, run: Run) -> bool:
         """Ask for an approved run to be taken up again, as who asked for it first; False when that was asked for already."""

@@ -9,8 +9,9 @@ import pytest
 
 from sretoolkit.actor import Actor
 from sretoolkit.config import Config
-from sretoolkit.errors import AccessDenied, ConfigError, JournalError, PlanError
-from sretoolkit.journal import Keys, load_run, open_run
+from sretoolkit.errors import AccessDenied, ConfigError, JournalError, LeaseError, PlanError
+from sretoolkit.journal import Journal, Keys, load_run, open_run
+from sretoolkit.lease import Leases, find_leases
 from sretoolkit.runbook.access import ROLES, Access, Person
 from sretoolkit.runbook.desk import RunDesk
 from sretoolkit.runbook.notebook import Runbook
@@ -106,6 +107,14 @@ def test_at_the_desk_each_does_as_far_as_their_role_goes(
         ann.control(asked.id, "promote")
     with pytest.raises(AccessDenied):
         ann.control("*", "stop")
+    Leases(store, asked.id, actor=ann.person.actor, ttl=90).take(["host:web"]).hold()
+    with pytest.raises(AccessDenied):
+        vic.release("host:web")
+    assert "held" == find_leases(store)[0]["state"]
+    assert (asked.id, []) == (ann.release("host:web"), find_leases(store))
+    assert "lease-released" == Journal(store, asked.id, actor=ann.person.actor).entries()[-1].kind
+    with pytest.raises(LeaseError, match="nobody has a lease"):
+        ann.release("host:web")
 
 
 def test_what_was_approved_was_looked_at(config: Config, store: Store) -> None:
