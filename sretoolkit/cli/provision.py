@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sretoolkit.cli.main import json_option
+from sretoolkit.cli.runbooks import require_operator
 
 if TYPE_CHECKING:
     from sretoolkit.plan import Plan
@@ -61,9 +62,9 @@ def plan_options(command: Any) -> Any:
 
 
 def carry_out(
-    make: Callable[[Registry], Plan], *, plan_only: bool, ticket: str, yes_irreversible: bool, as_json: bool
+    name: str, make: Callable[[Registry], Plan], *, plan_only: bool, ticket: str, yes_irreversible: bool, as_json: bool
 ) -> None:
-    """Show a plan, and run it in a run of its own."""
+    """Show the plan of a command, and run it in a run of its own."""
     from sretoolkit.cli.output import print_json, print_text
     from sretoolkit.config import Config
     from sretoolkit.plan.execution import run_alone
@@ -73,6 +74,7 @@ def carry_out(
 
     config = Config.load()
     with open_store(config) as store:
+        require_operator(config, store, f"provision {name}")
         plan = make(Registry(store))
         print_text("" if as_json else str(plan))
         if not plan.items:
@@ -98,7 +100,7 @@ def _made(command: Command) -> click.Command:
         values = {argument.name: _value(argument, given[argument.name]) for argument in command.arguments}
         wanted = {name: value for name, value in values.items() if value is not None}
         carry_out(
-            lambda registry: command.plan(registry, **wanted),
+            command.name, lambda registry: command.plan(registry, **wanted),
             plan_only=plan_only, ticket=ticket, yes_irreversible=yes_irreversible, as_json=as_json,
         )  # fmt: skip
 
@@ -273,7 +275,7 @@ def apply_command(folder: Path, prune: bool, **options: Any) -> None:
     cases = check_cases(folder)
     if not cases.ok:
         raise ProvisionError(f"the cases of {folder} do not come out as they expect", hint=str(cases))
-    carry_out(lambda registry: apply_folder(registry, folder, prune=prune), **options)
+    carry_out("apply", lambda registry: apply_folder(registry, folder, prune=prune), **options)
 
 
 @provision_command.command("import")
@@ -287,7 +289,7 @@ def import_command(system: str, source: str, **options: Any) -> None:
     found = IMPORTERS[system]().read(source)
     if not options["as_json"]:
         _show(found.report(), as_json=False)
-    carry_out(found.plan, **options)
+    carry_out("import", found.plan, **options)
 
 
 @contextmanager

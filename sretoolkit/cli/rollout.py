@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sretoolkit.cli.main import json_option
+from sretoolkit.cli.runbooks import require_operator
 
 if TYPE_CHECKING:
     from sretoolkit.plan.control import Verb
@@ -49,9 +50,10 @@ def rollback_command(name: str, to: str, plan_only: bool, ticket: str, as_json: 
     from sretoolkit.store import open_store
 
     config = Config.load()
-    plan = _configured(name).rollback(to, config=config)
-    print_text("" if as_json else str(plan))
     with open_store(config) as store:
+        require_operator(config, store, "rollback")  # as the runbook of that name, which does the same
+        plan = _configured(name).rollback(to, config=config)
+        print_text("" if as_json else str(plan))
         session = own_session(
             plan.title, mode="plan" if plan_only else "apply", config=config, store=store, ticket=ticket
         )
@@ -75,9 +77,16 @@ def _saying(verb: Verb, meaning: str) -> click.Command:
     """A command that passes one word on to the run that is at a rollout."""
 
     def tell(name: str, reason: str) -> None:
-        from sretoolkit.rollout.progress import say
+        from sretoolkit.config import Config
+        from sretoolkit.rollout.progress import listener
+        from sretoolkit.runbook.access import Person
+        from sretoolkit.runbook.desk import RunDesk
+        from sretoolkit.store import open_store
 
-        run = say(_configured(name), verb, reason=reason)
+        config = Config.load()
+        with open_store(config) as store:
+            run = listener(store, _configured(name)).id
+            RunDesk(store, config, Person.current(config)).control(run, verb, reason=reason)
         click.echo(f"told run {run}: {verb}")
 
     words: list[click.Parameter] = [

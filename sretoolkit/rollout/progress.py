@@ -10,7 +10,6 @@ from sretoolkit.errors import HostError, PlanError
 from sretoolkit.journal import Journal, Run, load_run
 from sretoolkit.lease import find_leases
 from sretoolkit.plan import Context
-from sretoolkit.plan.control import Verb, tell
 from sretoolkit.plan.history import Item, PlanHistory, fold
 from sretoolkit.report import Finding, Report, Table
 from sretoolkit.rollout.rollout import Rollout
@@ -25,24 +24,19 @@ def at_work(store: Store, rollout: Rollout) -> Run | None:
     return load_run(store, held[0]) if held else None
 
 
-def say(rollout: Rollout, verb: Verb, *, reason: str = "", config: Config | None = None) -> str:
-    """Tell the run that is at this rollout to promote, abort, pause or resume; returns the run.
+def listener(store: Store, rollout: Rollout) -> Run:
+    """The run that is at this rollout, and can be told something.
 
     Raises `PlanError` when none is, or when its process is gone, with what to do then.
     """
-    config = config or Config.load()
-    with open_store(config) as store:
-        run = at_work(store, rollout)
-        if run is None:
-            hint = (
-                f"`sretoolkit rollout status {rollout.name}` tells how it stands; rollback takes an older version back"
-            )
-            raise PlanError(f"nobody is rolling {rollout.name} out now", hint=hint)
-        if run.state != "running":
-            hint = f"`sretoolkit recover {run.id}` takes it back"
-            raise PlanError(f"run {run.id} of {rollout.name} does not listen: it is {run.state}", hint=hint)
-        tell(store, run.id, verb, actor=Actor.current(config), reason=reason)
-        return run.id
+    run = at_work(store, rollout)
+    if run is None:
+        hint = f"`sretoolkit rollout status {rollout.name}` tells how it stands; rollback takes an older version back"
+        raise PlanError(f"nobody is rolling {rollout.name} out now", hint=hint)
+    if run.state != "running":
+        hint = f"`sretoolkit recover {run.id}` takes it back"
+        raise PlanError(f"run {run.id} of {rollout.name} does not listen: it is {run.state}", hint=hint)
+    return run
 
 
 def status(rollout: Rollout, *, config: Config | None = None) -> Report:

@@ -11,8 +11,11 @@ from sretoolkit.errors import GateFailed, PlanError
 from sretoolkit.plan import Plan
 from sretoolkit.plan.control import Verb
 from sretoolkit.report import Report
-from sretoolkit.rollout.progress import say, status
+from sretoolkit.rollout.progress import listener, status
 from sretoolkit.rollout.rollout import Rollout
+from sretoolkit.runbook.access import Person
+from sretoolkit.runbook.desk import RunDesk
+from sretoolkit.store import open_store
 from sretoolkit.widgets.controls import control_buttons
 from sretoolkit.widgets.frontend import attended
 from sretoolkit.widgets.panel import ROW, Panel, button, put
@@ -74,7 +77,10 @@ class RolloutPanel(Panel):
         elif what in ("plan", "back"):
             self._show(what)
         else:
-            self.say(f"told run {say(self._service, _VERBS[what], config=self._config)}: {what}")
+            with open_store(self._config) as store:
+                run = listener(store, self._service).id
+                RunDesk(store, self._config, Person.current(self._config)).control(run, _VERBS[what])
+            self.say(f"told run {run}: {what}")
 
     def _show(self, what: str) -> None:
         """The plan, and the leave to apply it."""

@@ -11,6 +11,7 @@ import pytest
 from sretoolkit.actor import Actor
 from sretoolkit.config import Config
 from sretoolkit.journal import Keys, open_run
+from sretoolkit.lease import Leases
 from sretoolkit.store import Store
 from tests.runbook.desk import Desk
 from tests.server.conftest import READING
@@ -18,7 +19,17 @@ from tests.server.serving import Served, Visitor
 from tests.stack.postgres import Postgres
 
 pytestmark = pytest.mark.live
-POLICIES = '[access."adding"]\noperator = ["user:somebody-else"]\n[access."free"]\noperator = ["*"]\napprover = ["*"]\n'
+POLICIES = """
+[access."free"]
+operator = ["*"]
+approver = ["*"]
+[access."adding"]
+operator = ["user:somebody-else"]
+[access."provision *"]
+operator = ["user:somebody-else"]
+[access."rollback"]
+operator = ["user:somebody-else"]
+"""
 
 
 @pytest.fixture(scope="module")
@@ -62,12 +73,16 @@ def test_two_servers_share_runs_and_the_command_line_has_the_same_roles(
     )  # fmt: skip
     with Store(postgres.url) as store:
         foreign = open_run(store, Keys.of(config), runbook="adding", actor=Actor("ann"), mode="apply").run
-    for words in (
-        ("undo", foreign),
-        ("recover", foreign),
-        ("schedule", "add", "adding", "--cron", "@daily", "-p", "left=1"),
+        Leases(store, foreign, actor=Actor("ann"), ttl=90).take(["host:web"]).hold()
+    for name, words in (
+        ("adding", ("undo", foreign)),
+        ("adding", ("recover", foreign)),
+        ("adding", ("lease", "release", "host:web")),
+        ("adding", ("schedule", "add", "adding", "--cron", "@daily", "-p", "left=1")),
+        ("provision create-tag", ("provision", "create-tag", "--name", "big", "--rule", '["=", 1, 1]')),
+        ("rollback", ("rollout", "rollback", "shop")),
     ):
-        assert "is nobody for adding, and this takes the role operator" in desk.run(*words).stdout
+        assert f"is nobody for {name}, and this takes the role operator" in desk.run(*words).stdout
     assert [0, 0] == [server.stop() for server in servers]
 
 
