@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sretoolkit.cli.main import json_option
-from sretoolkit.cli.runbooks import require_operator
 
 if TYPE_CHECKING:
     from sretoolkit.plan import Plan
@@ -70,6 +69,7 @@ def carry_out(
     from sretoolkit.plan.execution import run_alone
     from sretoolkit.plan.session import own_session
     from sretoolkit.provision.registry import Registry
+    from sretoolkit.runbook.access import require_operator
     from sretoolkit.store import open_store
 
     config = Config.load()

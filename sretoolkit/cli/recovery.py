@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sretoolkit.cli.main import json_option
-from sretoolkit.cli.runbooks import require_operator
 from sretoolkit.cli.runs import complete_run
 
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ def recover_command(ctx: click.Context, run: str | None, resume: bool, force: bo
     """Undo (or end) what a lost, held or stopped run began, from its journal alone. Without RUN: every lost run."""
     from sretoolkit.config import Config
     from sretoolkit.journal import find_runs, load_run
+    from sretoolkit.runbook.access import require_operator
     from sretoolkit.store import open_store
 
     config = Config.load()
@@ -104,6 +104,7 @@ def undo_command(ctx: click.Context, run: str, plan_only: bool, force: bool, tic
     from sretoolkit.journal import load_run
     from sretoolkit.plan.execution import run_alone
     from sretoolkit.plan.recovery import undoing
+    from sretoolkit.runbook.access import require_operator
     from sretoolkit.store import open_store
 
     config = Config.load()

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import click
 
 from sretoolkit.cli.main import json_option
-from sretoolkit.cli.runbooks import require_operator
 
 if TYPE_CHECKING:
     from sretoolkit.plan.control import Verb
@@ -47,6 +46,7 @@ def rollback_command(name: str, to: str, plan_only: bool, ticket: str, as_json: 
     from sretoolkit.config import Config
     from sretoolkit.plan.execution import run_alone
     from sretoolkit.plan.session import own_session
+    from sretoolkit.runbook.access import require_operator
     from sretoolkit.store import open_store
 
     config = Config.load()

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from sretoolkit.config import Config
     from sretoolkit.runbook.notebook import Runbook
     from sretoolkit.runbook.run import Order
-    from sretoolkit.store import Store
 
 
 def complete_runbook(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -129,6 +128,7 @@ def run_command(ctx: click.Context, /, runbook: str | None, as_json: bool, quiet
 
 def _order(name: str, config: Config, **options: Any) -> Order:
     from sretoolkit.clock import parse_duration
+    from sretoolkit.runbook.access import require_operator
     from sretoolkit.runbook.notebook import Runbook
     from sretoolkit.runbook.run import Order
     from sretoolkit.store import open_store
@@ -152,6 +152,7 @@ def _order(name: str, config: Config, **options: Any) -> Order:
 def _resumed(config: Config, **options: Any) -> Order | None:
     """The order of an earlier run again; None for a run that was never a notebook (an undo, a program's plan)."""
     from sretoolkit.journal import load_run
+    from sretoolkit.runbook.access import require_operator
     from sretoolkit.runbook.resumption import resumed
     from sretoolkit.store import open_store
 
@@ -166,13 +167,6 @@ def _resumed(config: Config, **options: Any) -> Order | None:
             break_glass=options["break_glass"],
             irreversible=options["yes_irreversible"],
         )
-
-
-def require_operator(config: Config, store: Store, runbook: str) -> None:
-    """Raise `AccessDenied` unless whoever runs this process may run that runbook here."""
-    from sretoolkit.runbook.access import Access, Person
-
-    Access(config, shared=store.shared).require(Person.current(config), runbook, "operator")
 
 
 def _resume_plan(config: Config, run: str, *, as_json: bool) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sretoolkit.cli.main import json_option
-from sretoolkit.cli.runbooks import complete_runbook, given_parameters, parameter_options, require_operator
+from sretoolkit.cli.runbooks import complete_runbook, given_parameters, parameter_options
 from sretoolkit.cli.schedule_keeping import export_command, fire_command, keep_command, name_argument
 
 if TYPE_CHECKING:
@@ -180,6 +180,7 @@ def _pinned(found: Scheduled) -> str:
 
 def _own(store: Store, config: Config, name: str) -> Schedules:
     """The schedules, when whoever runs this may run what that one runs; raises `AccessDenied`."""
+    from sretoolkit.runbook.access import require_operator
     from sretoolkit.runbook.schedules import Schedules
 
     schedules = Schedules(store)

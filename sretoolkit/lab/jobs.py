@@ -11,8 +11,10 @@ from jupyter_scheduler.models import JobFeature
 
 from sretoolkit.config import Config
 from sretoolkit.errors import RunbookError, SREToolkitError
+from sretoolkit.runbook.access import require_operator
 from sretoolkit.runbook.notebook import Runbook
 from sretoolkit.runbook.run import Order, Result, run_runbook
+from sretoolkit.store import open_store
 
 
 class RunbookJob(DefaultExecutionManager):
@@ -28,6 +30,8 @@ class RunbookJob(DefaultExecutionManager):
         found = Runbook.read(Path(self.staging_paths["input"]))
         given = self.model.parameters or {}
         values = found.parameters.check(given, texts=set(given))
+        with open_store(config) as store:
+            require_operator(config, store, found.name)
         result = run_runbook(Order(found, values, mode=config["run.mode"], origin="jupyter-scheduler"), config)
         self._hand_out(result)
         if not result.ok:

@@ -20,6 +20,7 @@ from typing import Any, Literal, get_args
 from sretoolkit.actor import Actor
 from sretoolkit.config import Config
 from sretoolkit.errors import AccessDenied, ConfigError
+from sretoolkit.store import Store
 
 Role = Literal["viewer", "operator", "approver", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -96,6 +97,11 @@ class Access:
             return self._policies[runbook]
         fitting = [name for name in self._policies if fnmatchcase(runbook, name)]
         return self._policies[max(fitting, key=lambda name: (len(name), name))] if fitting else None
+
+
+def require_operator(config: Config, store: Store, runbook: str) -> None:
+    """Raise `AccessDenied` unless whoever runs this process may run that runbook here."""
+    Access(config, shared=store.shared).require(Person.current(config), runbook, "operator")
 
 
 def _policy(name: str, options: dict[str, Any]) -> dict[Role, frozenset[str]]:

@@ -13,6 +13,7 @@ from sretoolkit.plan.session import configuration
 from sretoolkit.provision.commands import COMMANDS, Argument, Command
 from sretoolkit.provision.registry import Registry
 from sretoolkit.report import Report, Table, escape
+from sretoolkit.runbook.access import require_operator
 from sretoolkit.runbook.kinds import Kind
 from sretoolkit.runbook.parameters import Parameter, Parameters
 from sretoolkit.store import open_store
@@ -59,6 +60,7 @@ class CommandForm(Panel):
             self.failed(order)
             return
         with open_store(self._config) as store:
+            require_operator(self._config, store, f"provision {self.chosen.name}")
             made = self.chosen.plan(Registry(store), **values)
         self.say("" if made.items else "it is so already: there is nothing to do")
         self.place.children = (PlanView(made, config=self._config, live=self._live),)

@@ -120,8 +120,11 @@ class RunView(Panel):
             pass_on(self._store, self.run, self.to.value, self.note.value, config=self._config)
             visible(self.passing, False)
             self.say(f"{self.to.value} looks after it from now on")
+        elif order == "record":
+            self._page()
         else:
-            {"continue": self._continue, "recover": self._recover, "undo": self._undo, "record": self._page}[order]()
+            desk.load(self.run, role="operator")
+            {"continue": self._continue, "recover": self._recover, "undo": self._undo}[order]()
         self.look()
 
     def record(self) -> Report:

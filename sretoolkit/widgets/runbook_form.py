@@ -13,6 +13,7 @@ from sretoolkit.errors import JournalError, ParameterError
 from sretoolkit.journal import find_runs, load_run
 from sretoolkit.plan.session import configuration
 from sretoolkit.report import Report, Table, badge, escape
+from sretoolkit.runbook.access import require_operator
 from sretoolkit.runbook.choices import discovered
 from sretoolkit.runbook.executor import EXECUTORS
 from sretoolkit.runbook.notebook import Runbook
@@ -174,6 +175,8 @@ class RunbookForm(Panel):
             self.runbook, values, mode=mode, origin="panel", ticket=self.ticket.value.strip(),
             irreversible=irreversible, planned=planned,
         )  # fmt: skip
+        with open_store(self._config) as store:
+            require_operator(self._config, store, self.runbook.name)
         request = Request.of(order, self._config)
         remember(self.runbook, values, request.id)
         EXECUTORS["local"](self._config).start(request)

@@ -11,7 +11,8 @@ import pytest
 
 from sretoolkit.config import Config, state_folder
 from sretoolkit.store import Store
-from sretoolkit.widgets import RunbookForm
+from sretoolkit.store.dialects.sqlite import Sqlite
+from sretoolkit.widgets import RunbookForm, RunView
 from tests.plan.steps import Folder
 from tests.widgets.watching import shown, until
 
@@ -167,6 +168,32 @@ def test_a_plan_is_applied_and_taken_back(changing: str, config: Config, world: 
     assert ("undo" in offered, "undo" in shown(view)) == (True, False)
     assert "taken back by run" in view.head.value
     assert "completed" == until(undo.view, "completed").seen.run.state  # type: ignore[union-attr]
+
+
+def test_where_the_store_is_shared_a_role_is_needed(
+    changing: str, config: Config, world: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As at the command line: without it no run is begun, none is taken back, and it is said who may."""
+    form = _planned(changing, config, world)
+    form.apply.click()
+    form.join(60)
+    applied = until(form.view, "completed")
+    name = form.runbook.name
+    bound = Config.of(
+        access={name: {"viewer": ["*"]}}, store={"url": config["store.url"]}, journal={"keys": config["journal.keys"]}
+    )
+    monkeypatch.setattr(Sqlite, "shared", True)
+    other = RunbookForm(changing, config=bound, live=False)
+    other.fields["folder"].control.value = str(world.path)
+    other.plan.click()
+    other.join(60)
+    seen = RunView(applied.run, config=bound, live=False)
+    seen.buttons["undo"].click()
+    seen.join(60)
+
+    needs = f"is viewer for {name}, and this takes the role operator"
+    assert (True, True, None) == (needs in other.said.value, needs in seen.said.value, other.view)
+    assert (["new"] * 3, ()) == ([world[each] for each in "abc"], seen.aside.children)
 
 
 def test_a_plan_that_the_world_has_overtaken_is_refused(changing: str, config: Config, world: Folder) -> None:
