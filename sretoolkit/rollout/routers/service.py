@@ -68,9 +68,15 @@ class Service(Router):
 
         self._service.edit(ctx, change, lambda new: new["spec"].get("selector"))
 
+        foreign: set[str] = set()
+
         def done(seen: set[str]) -> bool:
-            # a pod that was not known may have become ready since: only then they are read again
-            return bool(seen) and (seen <= names or seen <= self._ready(ctx, selector))
+            if (
+                seen - names - foreign
+            ):  # a pod that was not known may have become ready since: only then they are read again
+                names.update(self._ready(ctx, selector))
+                foreign.update(seen - names)
+            return bool(seen) and seen <= names
 
         wait_for(
             ctx, self._service, done, late=f"its endpoints do not become the pods with {self.track_label}={wanted}"
