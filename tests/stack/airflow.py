@@ -54,8 +54,9 @@ class Airflow:
             process.communicate()
 
     def _start(self, *arguments: str) -> subprocess.Popen[str]:
+        heard = ["env", "--default-signal=INT"]  # whoever runs the tests in the background may have it ignored
         return subprocess.Popen(
-            [self._python, *arguments], cwd=self.dags.parent, env={**os.environ, **self.environment}, text=True,
+            [*heard, self._python, *arguments], cwd=self.dags.parent, env={**os.environ, **self.environment}, text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
 

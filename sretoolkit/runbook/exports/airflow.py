@@ -14,7 +14,6 @@ class AirflowExport(Export):
         text = f'''"""Runs a tick of a schedule of sretoolkit. Made by `sretoolkit schedule export`; do not edit."""
 
 import subprocess
-import time
 
 import pendulum
 
@@ -42,14 +41,13 @@ def scheduled():
         command = {self.command!r}
         process = subprocess.Popen(command)
         try:
-            while process.poll() is None:  # wait() would not hear of a signal that another thread was given
-                time.sleep(0.5)
+            code = process.wait()
         except BaseException:  # whoever ends the task ends the run, which takes back what it did
             process.terminate()
             process.wait()
             raise
-        if process.returncode:
-            raise subprocess.CalledProcessError(process.returncode, command)
+        if code:
+            raise subprocess.CalledProcessError(code, command)
 
     fire()
 
