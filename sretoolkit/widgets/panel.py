@@ -20,6 +20,9 @@ LONG = widgets.Layout(width="30em", max_width="98%")  # of a field whose hint is
 WIDE = widgets.Layout(width="98%")
 
 
+_TELL_AGAIN = object()
+
+
 class _Arrival(anywidget.AnyWidget):
     """Nothing to see: it tells when a page shows the panel that it is a part of, and brings the style of all panels."""
 
@@ -42,7 +45,9 @@ class Panel(widgets.VBox):
         self._done = threading.Event()
         self._work: Latest[Any] = Latest(self._attempt, name=name)
         arrival = _Arrival(layout=widgets.Layout(display="none"))
-        arrival.on_msg(lambda *_: self._tell_again())
+        arrival.on_msg(
+            lambda *_: self.soon(_TELL_AGAIN, who="arrival")
+        )  # where it is changed: nothing older comes later
         super().__init__([*parts, arrival])
         self.add_class(f"srt-{name}")
 
@@ -94,6 +99,9 @@ class Panel(widgets.VBox):
             part.layout.send_state("display")
 
     def _attempt(self, order: Any) -> None:
+        if order is _TELL_AGAIN:
+            self._tell_again()
+            return
         try:
             self.answer(order)
         except Exception as error:  # whatever it is, it is for whoever looks at the panel
